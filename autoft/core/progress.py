@@ -1,0 +1,43 @@
+"""What a running search shows: a snapshot, handed to the listener after every event."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from autoft.core.configs import Budget
+from autoft.core.jsonable import Json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Best:
+    """The leading trial so far."""
+
+    trial: str
+    column: str
+    """The leaderboard's column that ranks, such as val_accuracy."""
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """A search at one moment."""
+
+    stage: str
+    """What is being done, in words: "reading the data", "searching", "testing the winner"."""
+    line: str = ""
+    """The latest event as one line; shown once, when it changes."""
+    seconds_used: float = 0.0
+    """Wall clock so far, over all resumes."""
+    budget: Budget = field(default_factory=Budget)
+    trials_started: int = 0
+    """Without the probes, as the budget counts."""
+    trials_running: int = 0
+    """Trials and probes in flight."""
+    epochs_done: int = 0
+    """Over all trials."""
+    best: Best | None = None
+    rows: tuple[Json, ...] = ()
+    """The leading rows of the leaderboard, and those of running trials, by the leaderboard's columns."""
+
+
+Listener = Callable[[Progress], None]
+"""Called in the driver, from one thread; it must return quickly."""

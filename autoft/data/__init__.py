@@ -1,0 +1,21 @@
+"""Data of any form to one dataset file, and pictures to pixels; without torch."""
+
+from autoft.data.dataset import Dataset, open_dataset
+from autoft.data.labelled import read_evaluation_data
+from autoft.data.pictures import check_picture, decode_picture
+from autoft.data.prepare import Prepared, prepare
+from autoft.data.rows import Quarantined
+from autoft.data.unlabelled import LazyInputs, read_inputs
+
+__all__ = [
+    "Dataset",
+    "LazyInputs",
+    "Prepared",
+    "Quarantined",
+    "check_picture",
+    "decode_picture",
+    "open_dataset",
+    "prepare",
+    "read_evaluation_data",
+    "read_inputs",
+]

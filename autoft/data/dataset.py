@@ -1,0 +1,250 @@
+"""dataset.arrow: every usable row with its label and split, mapped into memory by whoever trains."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import pyarrow as pa
+
+from autoft.core.configs import FORMAT, SPLITS, check_format
+from autoft.core.errors import DataError, FormatError, WorkError
+from autoft.core.jsonable import Json, canonical_json
+from autoft.data.rows import InputKind, Part, Row, read_file
+
+FILE_NAME = "dataset.arrow"
+
+_KEY = b"autoft"
+_BATCH_ROWS = 1000
+_BATCH_BYTES = 32 * 2**20
+_TYPES: dict[InputKind, tuple[str, pa.DataType]] = {
+    "text": ("text", pa.large_string()),
+    "path": ("path", pa.string()),
+    "content": ("content", pa.large_binary()),
+}
+
+
+class InputsOfSplit(Sequence[str | bytes]):
+    """The texts, or the pictures' bytes, of one split, each read when it is asked for."""
+
+    def __init__(self, column: Any, hashes: Any, indices: np.ndarray[Any, np.dtype[np.int64]], *, are_paths: bool):
+        self._column = column
+        self._hashes = hashes
+        self._indices = indices
+        self._are_paths = are_paths
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, place: int) -> str | bytes: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "InputsOfSplit": ...
+
+    def __getitem__(self, place: int | slice) -> "str | bytes | InputsOfSplit":
+        """Return the input at a place of the split, or those of a slice, still unread.
+
+        Raises:
+            DataError: If a picture's file is gone or holds something else than it did; names the file.
+        """
+        if isinstance(place, slice):
+            return InputsOfSplit(self._column, self._hashes, self._indices[place], are_paths=self._are_paths)
+        index = int(self._indices[place])
+        value: str | bytes = self._column[index].as_py()
+        if not self._are_paths:
+            return value
+        return _unchanged(Path(str(value)), self._hashes[index].as_py())
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        return (self[place] for place in range(len(self)))
+
+
+class Dataset:
+    """The rows that `prepare` found usable; opened by `open_dataset`."""
+
+    def __init__(self, path: Path, table: pa.Table, facts: Json) -> None:
+        self.path = path
+        """The file."""
+        self.task: str = facts["task"]
+        """Name of the task."""
+        self.labels: tuple[str, ...] = tuple(facts["labels"])
+        """Classes; a target is a place in it."""
+        self.fingerprint: str = facts["fingerprint"]
+        """SHA-256 of the rows' content, labels and split."""
+        self.kind: Literal["image", "text"] = "text" if facts["kind"] == "text" else "image"
+        """What the inputs are."""
+        self._input_kind: InputKind = facts["kind"]
+        self._table = table
+        self._targets = table["target"].to_numpy().astype(np.int64)
+        splits = np.asarray(table["split"].to_pylist())
+        self._indices = {split: np.flatnonzero(splits == split).astype(np.int64) for split in SPLITS}
+
+    def num_rows(self, split: str) -> int:
+        """Return the rows of "train", "val" or "test"."""
+        return len(self._indices[split])
+
+    def targets(self, split: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return the targets of a split: int64 of shape (rows,), places in `labels`."""
+        return self._targets[self._indices[split]]
+
+    def inputs(self, split: str) -> InputsOfSplit:
+        """Return the texts or pictures' bytes of a split, read one at a time, in the order of `targets`."""
+        column = self._table[_TYPES[self._input_kind][0]]
+        return InputsOfSplit(column, self._table["sha256"], self._indices[split], are_paths=self._input_kind == "path")
+
+    def rows(self, split: str) -> list[str]:
+        """Return the names of a split's rows, in the order of `targets`."""
+        return [str(name) for name in self._table["row"].take(self._indices[split]).to_pylist()]
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open a dataset file, mapped into memory.
+
+    Raises:
+        FormatError: If it is none, damaged, or of a newer format.
+        DataError: If there is no such file.
+    """
+    path = Path(path)
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+            table = reader.read_all()
+        table.validate(full=True)
+    except FileNotFoundError:
+        raise DataError(f"There is no dataset '{path}'; it is made again when the search is started anew.") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FormatError(f"'{path}' is no dataset of autoft, or damaged: {error}.") from error
+    facts = _facts(table, path)
+    if table.num_rows != sum(facts["num_rows"].values()):
+        raise FormatError(f"'{path}' is damaged: it has {table.num_rows} rows, not {sum(facts['num_rows'].values())}.")
+    return Dataset(path, table, facts)
+
+
+def fingerprint_of(rows: Sequence[Row], labels: Sequence[str]) -> str:
+    """Return the SHA-256 of the rows' names, contents, labels and splits, in order; where they lie does not count."""
+    state = hashlib.sha256(canonical_json(["autoft data", 1, list(labels)]).encode("utf-8", "surrogatepass"))
+    for row in rows:
+        line = canonical_json([row.name, row.sha256, row.label, row.split]) + "\n"
+        state.update(line.encode("utf-8", "surrogatepass"))
+    return state.hexdigest()
+
+
+def write_dataset(folder: Path, rows: Sequence[Row], parts: dict[str, Part], facts: Json) -> Path:
+    """Write `dataset.arrow` whole or not at all, and return its path.
+
+    Args:
+        folder: Made if it is not there.
+        rows: In the order in which they are to lie.
+        parts: Where their inputs are read.
+        facts: task, labels, fingerprint and num_rows.
+
+    Raises:
+        WorkError: If it cannot be written (no room, no permission).
+        DataError: If a picture vanished meanwhile.
+    """
+    kind = parts["train"].inputs.kind
+    schema = _schema(kind, {**facts, "format": FORMAT, "kind": kind})
+    places = {label: place for place, label in enumerate(facts["labels"])}
+    target = folder / FILE_NAME
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (
+            _published(target) as temporary,
+            pa.OSFile(str(temporary), "wb") as file,
+            pa.ipc.new_file(file, schema) as writer,
+        ):
+            for batch in _batches(rows, parts, places, schema):
+                writer.write_batch(batch)
+    except BaseException as error:
+        for place in made:
+            if place.is_dir():
+                place.rmdir()
+        if isinstance(error, OSError):
+            raise WorkError(f"Cannot write '{target}': {error.strerror or error}.") from error
+        raise
+    return target
+
+
+@contextmanager
+def _published(target: Path) -> Iterator[Path]:
+    """Give a path to write to; what lies there becomes `target` once it is whole, and is removed if it does not."""
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        yield temporary
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _schema(kind: InputKind, facts: Json) -> pa.Schema:
+    name, type_ = _TYPES[kind]
+    return pa.schema(
+        [
+            ("row", pa.string()),
+            (name, type_),
+            ("sha256", pa.string()),
+            ("target", pa.int32()),
+            ("split", pa.string()),
+        ],
+        metadata={_KEY: canonical_json(facts).encode()},
+    )
+
+
+def _batches(
+    rows: Sequence[Row], parts: dict[str, Part], places: dict[str, int], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    pending: list[tuple[Row, str | bytes]] = []
+    size = 0
+    for row in rows:
+        inputs = parts[row.part].inputs
+        value = str(inputs.path(row.index)) if inputs.kind == "path" else inputs.read(row.index)
+        pending.append((row, value))
+        size += len(value)
+        if len(pending) == _BATCH_ROWS or size > _BATCH_BYTES:
+            yield _batch(pending, places, schema)
+            pending, size = [], 0
+    if pending:
+        yield _batch(pending, places, schema)
+
+
+def _batch(pending: list[tuple[Row, str | bytes]], places: dict[str, int], schema: pa.Schema) -> pa.RecordBatch:
+    columns: list[list[Any]] = [
+        [row.name for row, _ in pending],
+        [value for _, value in pending],
+        [row.sha256 for row, _ in pending],
+        [places[row.label] for row, _ in pending],
+        [row.split for row, _ in pending],
+    ]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _facts(table: pa.Table, path: Path) -> Json:
+    try:
+        facts = json.loads((table.schema.metadata or {})[_KEY])
+    except (KeyError, ValueError):
+        raise FormatError(f"'{path}' is no dataset of autoft.") from None
+    check_format(facts, where=f"'{path}'")
+    column = _TYPES.get(facts.get("kind"), ("?",))[0]
+    missing = [name for name in ("row", column, "sha256", "target", "split") if name not in table.column_names]
+    missing += [name for name in ("task", "labels", "fingerprint", "num_rows") if name not in facts]
+    if missing:
+        raise FormatError(f"'{path}' is damaged: it lacks {', '.join(missing)}.")
+    return dict(facts)
+
+
+def _unchanged(path: Path, sha256: str) -> bytes:
+    try:
+        content = read_file(path)
+    except DataError as error:
+        raise DataError(f"A picture of the search is gone: {error}. Put it back, or start a new search.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(
+            f"The picture '{path}' has changed since the search began. Put the old one back, or start a new search."
+        )
+    return content

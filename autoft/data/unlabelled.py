@@ -1,0 +1,200 @@
+"""Inputs to predict: files, folders, tables, objects in memory, or texts line by line."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from autoft.core.configs import DataSpec
+from autoft.core.errors import DataError
+from autoft.data import hugging_face, tables
+from autoft.data.columns import choose_columns, part_of
+from autoft.data.folders import TABLE_ENDINGS, spelled, walk_files
+from autoft.data.pictures import is_picture_name
+from autoft.data.rows import Held, Inputs, PathInputs
+from autoft.data.source import describe_source, existing
+from autoft.data.tables import Table
+
+STDIN = "-"
+"""Stands for the texts on standard input."""
+
+TEXT_ENDINGS = (".txt", ".text")
+"""Endings of files with one text a line."""
+
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one input lies."""
+
+    name: str
+    inputs: Inputs
+    index: int
+
+
+class LazyInputs(Sequence[str | bytes]):
+    """Inputs of several sources one after the other, each read when it is asked for."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def name(self, place: int) -> str:
+        """Return what messages call the input at a place."""
+        return self._places[place].name
+
+    @overload
+    def __getitem__(self, place: int) -> str | bytes: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "LazyInputs": ...
+
+    def __getitem__(self, place: int | slice) -> "str | bytes | LazyInputs":
+        """Return the text, or the picture's bytes, at a place.
+
+        Raises:
+            DataError: If it is missing or cannot be read; names it.
+        """
+        if isinstance(place, slice):
+            return LazyInputs(self._places[place])
+        found = self._places[place]
+        try:
+            return found.inputs.read(found.index)
+        except DataError as error:
+            raise DataError(f"'{found.name}' cannot be used: {error}.") from error
+
+
+def read_inputs(
+    inputs: Any, kind: Literal["image", "text"] | str, *, stdin: Iterable[str] | None = None, column: str | None = None
+) -> tuple[list[str], LazyInputs]:
+    """Return the names of inputs to predict, and the inputs themselves: texts, or pictures' bytes read on demand.
+
+    A folder stands for all pictures (or text files) below it, a text file for its lines, a table for its rows, with
+    the input column found as for training; blank lines are left out. In Python a string given to a model of texts is
+    a text, unless it is called like a table or text file, or a folder is there; on a command line it is a path.
+
+    Args:
+        inputs: One input or a sequence: paths, texts, contents of pictures as bytes; or a DataFrame, a pyarrow.Table
+            or a Hugging Face dataset.
+        kind: What the model takes: "image" or "text".
+        stdin: Given by a command line: the lines that "-" stands for.
+        column: The input column of tables, where it is not plain.
+
+    Raises:
+        DataError: If a source is missing, holds nothing of the kind, or is of no form that can be read.
+    """
+    found = _of_object(inputs, kind, column)
+    if found is None:
+        single = isinstance(inputs, str | bytes | Path) or not isinstance(inputs, Iterable)
+        found = []
+        for number, one in enumerate([inputs] if single else inputs, start=1):
+            found += _of_one(one, number, kind, stdin, column)
+    if not found:
+        raise DataError(f"There is no {_word(kind)} to predict.")
+    return [place.name for place in found], LazyInputs(found)
+
+
+def _of_object(data: Any, kind: str, column: str | None) -> list[Place] | None:
+    """Return the rows of a table or dataset in memory, or None if the object is neither."""
+    where = describe_source(data, "the data")
+    datasets = hugging_face.from_memory(data, where)
+    if datasets is not None:
+        return [place for name, table in datasets.items() for place in _of_table(table, kind, column, name)]
+    table = tables.from_memory(data, where)
+    return None if table is None else _of_table(table, kind, column, "")
+
+
+def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, column: str | None) -> list[Place]:
+    if isinstance(one, bytes):
+        if kind == "text":
+            raise DataError("Bytes are no text; decode them first.")
+        return [Place(f"input {number}", Held([one]), 0)]
+    if not isinstance(one, str | Path):
+        raise DataError(f"A {type(one).__name__} is no {_word(kind)} to predict; give a path{_or_what(kind)}.")
+    if stdin is not None and str(one) == STDIN:
+        found = _of_lines(stdin, "stdin", kind)
+    elif kind == "text" and stdin is None and isinstance(one, str) and not _is_place(one):
+        _refuse_blank(one, number)
+        return [Place(one if len(one) <= _SHOWN else f"{one[: _SHOWN - 3]}...", Held([one]), 0)]
+    else:
+        found = _of_path(existing(one), kind, column)
+    if not found:
+        raise DataError(f"'{one}' holds no {_word(kind)} to predict.")
+    return found
+
+
+def _of_path(path: Path, kind: str, column: str | None) -> list[Place]:
+    if path.is_dir():
+        if hugging_face.is_saved_dataset(path):
+            saved = hugging_face.read_saved(path)
+            return [place for name, table in saved.items() for place in _of_table(table, kind, column, name)]
+        wanted = is_picture_name if kind == "image" else _is_text_name
+        return [place for file in walk_files(path) if wanted(file.name) for place in _of_file(file, kind)]
+    if path.name.lower().endswith(TABLE_ENDINGS):
+        return _of_table(tables.read_table(path), kind, column, path.name)
+    return _of_file(path, kind)
+
+
+def _of_table(table: Table, kind: str, column: str | None, name: str) -> list[Place]:
+    spec = DataSpec(source=table.where, input=column)
+    columns = choose_columns(table, spec, kind, needs_target=False)
+    part = part_of(table, columns, None, f"{name} row ".lstrip())
+    return [Place(row, part.inputs, index) for index, row in enumerate(part.names)]
+
+
+def _of_file(file: Path, kind: str) -> list[Place]:
+    name = spelled(str(file))
+    if kind == "image":
+        return [Place(name, PathInputs([file]), 0)]
+    if not _is_text_name(file.name):
+        raise DataError(
+            f"'{name}' is no text: give a file that ends in {' or '.join(TEXT_ENDINGS)} (one text a line), a table, or "
+            f"'{STDIN}' for standard input."
+        )
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            return _of_lines(lines, name, kind)
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{name}' is not in UTF-8: {error}.") from error
+    except OSError as error:
+        raise DataError(f"'{name}' cannot be read: {error.strerror}.") from error
+
+
+def _of_lines(lines: Iterable[str], name: str, kind: str) -> list[Place]:
+    if kind == "image":
+        raise DataError(f"Texts on {name} are of no use to a model of pictures; give files, a folder or a table.")
+    texts = [(number, line.rstrip("\r\n")) for number, line in enumerate(lines, start=1) if line.strip()]
+    held = Held([text for _, text in texts])
+    return [Place(f"{name}:{number}", held, index) for index, (number, _) in enumerate(texts)]
+
+
+def _is_place(text: str) -> bool:
+    """Return whether a string given to a model of texts means a file or folder."""
+    if "\n" in text:
+        return False
+    if text.lower().endswith((*TABLE_ENDINGS, *TEXT_ENDINGS)):
+        return True
+    try:
+        return Path(text).is_dir()
+    except OSError:  # a text that is too long for a file name
+        return False
+
+
+def _refuse_blank(text: str, number: int) -> None:
+    if not text.strip():
+        raise DataError(f"Input {number} is an empty text.")
+
+
+def _is_text_name(name: str) -> bool:
+    return name.lower().endswith(TEXT_ENDINGS)
+
+
+def _word(kind: str) -> str:
+    return "picture" if kind == "image" else "text"
+
+
+def _or_what(kind: str) -> str:
+    return " or bytes" if kind == "image" else " or a str"

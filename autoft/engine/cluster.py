@@ -1,0 +1,222 @@
+"""Ray, local or existing: started quietly, left as it was found, and how many trials it holds side by side."""
+
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+
+from autoft.core.configs import Resources
+from autoft.core.errors import ConfigError, WorkError
+from autoft.engine.machine import check_fits, end_children, local_cpus, reach, scratch_folder
+
+OBJECT_STORE_BYTES = 100 << 20
+"""Of a local Ray: only configurations and numbers travel."""
+HEALTH_SECONDS = 4
+"""How long what listens at an address may take to show that it is Ray."""
+
+ENVIRONMENT: Mapping[str, str] = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
+    "TUNE_WARN_THRESHOLD_S": "1000000",
+}
+"""Ray reads these: no statistics sent, no output, no state of its own that we would trust."""
+
+
+@contextlib.contextmanager
+def connected(
+    resources: Resources,
+    address: str | None,
+    *,
+    starting: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Iterator[None]:
+    """Have Ray: the one that this process already uses, an existing cluster, or a local one that ends with this.
+
+    Args:
+        resources: Of one trial.
+        address: Of an existing cluster; None: a local Ray.
+        starting: Held while Ray starts, which takes seconds and may be interrupted.
+
+    Raises:
+        ConfigError: If nobody, or somebody who is no Ray cluster of this version, listens at the address; or a trial
+            asks for more than there is.
+    """
+    with _environment(), _quiet():
+        if ray.is_initialized():
+            _refuse_other(address)
+            check_cluster(resources)
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            if address is None:
+                folder = stack.enter_context(scratch_folder("autoft-ray-"))
+                stack.callback(end_children, folder)
+            stack.callback(ray.shutdown)
+            try:
+                with starting():
+                    if address is None:
+                        _start(folder)
+                    else:
+                        _join(reach(address))
+            except SystemExit as error:  # Ray's own answer to SIGTERM while it starts
+                raise KeyboardInterrupt from error
+            check_cluster(resources)
+            yield
+
+
+def _refuse_other(address: str | None) -> None:
+    """Refuse an address that is not of the Ray that this process uses: it would have no effect."""
+    if address is None:
+        return
+    asked, used = reach(address), ray.get_runtime_context().gcs_address
+    # One host may have several names; two clusters on one host have two ports.
+    if asked.rpartition(":")[2] != used.rpartition(":")[2]:
+        raise ConfigError(
+            f"This process already uses the Ray at {used}, and the address asks for {asked}; call ray.shutdown() "
+            "first, or leave the address out."
+        )
+
+
+def check_cluster(resources: Resources) -> None:
+    """Refuse a trial that no node of the cluster can hold.
+
+    Raises:
+        ConfigError: Naming what is asked for and what the largest node has.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+    check_fits(resources, cpus=cpus, gpus=gpus, where="The Ray cluster's largest node")
+
+
+def trial_resources(resources: Resources) -> dict[str, float]:
+    """Return what Ray sets aside for one trial; "auto" is a whole GPU where there are any."""
+    gpus = resources.gpus_per_trial
+    if gpus == "auto":
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0.0) >= 1 else 0.0
+    return {"cpu": resources.cpus_per_trial, "gpu": gpus}
+
+
+def count_slots(resources: Resources) -> int:
+    """Return the trials that the cluster's nodes hold side by side, `concurrent` at most and one at least."""
+    one = trial_resources(resources)
+    slots = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            held = node["Resources"]
+            fits = [held.get("CPU", 0.0) / one["cpu"]]
+            if one["gpu"]:
+                fits.append(held.get("GPU", 0.0) / one["gpu"])
+            slots += math.floor(min(fits) + 1e-6)
+    return max(1, min(slots, resources.concurrent or slots))
+
+
+def require_processes(run: str) -> None:
+    """Find that a local Ray has lost the process that runs its workers; Ray itself would end the driver mutely.
+
+    Args:
+        run: The run folder, for the sentence that says how to go on.
+
+    Raises:
+        WorkError: If it has.
+    """
+    node = ray._private.worker._global_node
+    if node is not None and any(name == "raylet" for name, _ in node.dead_processes()):
+        raise WorkError(
+            "Ray's process raylet on this machine was ended from outside, perhaps for want of memory; all that was "
+            f"reached is kept. Go on with: autoft resume {run}"
+        )
+
+
+def _start(folder: Path) -> None:
+    """Start a Ray of this process's own, with its sockets and logs in `folder`."""
+    with _on_loopback():
+        ray.init(
+            address="local",
+            num_cpus=local_cpus(),
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=True,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(folder),
+        )
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that starts inside listen on 127.0.0.1, where no other machine can reach it.
+
+    Ray 2.60 turns a loopback address that it is given into the machine's own; on macOS and Windows it takes loopback by
+    this constant.
+    """
+    former = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = former
+
+
+def _join(address: str) -> None:
+    from ray._raylet import check_health  # type: ignore[attr-defined]
+
+    if not check_health(address, HEALTH_SECONDS, True):
+        raise ConfigError(f"What listens at {address} is no Ray cluster, or one that does not answer.")
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        raise ConfigError(
+            f"Cannot join the Ray cluster at {address}: {reason} This process must run on one of its machines; from "
+            "outside use `autoft submit`."
+        ) from error
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Set what Ray reads from the environment, and put back what was there."""
+    former = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in former.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Ray say nothing: what matters is in the record, and stdout is for results.
+
+    The errors of its own processes it prints there even with `log_to_driver=False` (ray 2.60, listen_error_messages).
+    """
+    loggers: list[Any] = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.air", "ray.train")]
+    former = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    printing = ray._private.worker.print_to_stdstream
+    ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
+    try:
+        yield
+    finally:
+        ray._private.worker.print_to_stdstream = printing
+        for logger, level in zip(loggers, former, strict=True):
+            logger.setLevel(level)

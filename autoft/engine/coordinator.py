@@ -1,0 +1,336 @@
+"""What a search is, apart from who runs it: it asks the strategy, writes the record, and says what comes next.
+
+Plain Python without Ray. The binding to Ray Tune calls it from one thread; each call records what it learns and what
+is decided, durably, before it answers.
+"""
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from autoft.core.configs import EpochResult, SearchConfig, TrialConfig, TrialStatus
+from autoft.core.errors import AutoftError, DiskFullError, WorkError
+from autoft.core.jsonable import Json
+from autoft.core.recipe import complete
+from autoft.core.seeds import derive_seed
+from autoft.engine.chronicle import Chronicle, Journal
+from autoft.engine.clock import Clock
+from autoft.engine.job import Job, Report
+from autoft.engine.ledger import Entry, Ledger, final_status
+from autoft.space import SearchSpace
+from autoft.strategies import Continue, Decision, Done, History, Start, Stop, Strategy, TrialView, Wait
+from autoft.strategies.advance import stopped_status, trial_name
+
+MAX_LOSSES = 2
+"""How often a trial whose worker was lost is tried again."""
+
+Ending = Literal["searching", "testing", "over"]
+
+
+class Coordinator:
+    """One search under way."""
+
+    def __init__(
+        self,
+        search: SearchConfig,
+        *,
+        space: SearchSpace,
+        strategy: Strategy,
+        ledger: Ledger,
+        journal: Journal,
+        clock: Clock,
+        slots: int,
+        num_decisions: int = 0,
+        tested: str | None = None,
+        on_change: Callable[[str], None] = lambda line: None,
+        on_finished: Callable[[], None] = lambda: None,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take up a search where its ledger stands.
+
+        Args:
+            search: What was asked for.
+            space: Its space.
+            strategy: Decides.
+            ledger: Trials so far; unfinished ones are started again first.
+            journal: Gets every event.
+            clock: Counts over all runs of this search.
+            slots: Trials that may run side by side.
+            num_decisions: Decisions that the record holds.
+            tested: The trial whose final test the record holds.
+            on_change: Called after every event that a person would see, with one line about it.
+            on_finished: Called after every trial that ends.
+            on_tick: Called with every tick.
+        """
+        self.ledger = ledger
+        self.clock = clock
+        self.slots = slots
+        self.ending: Ending = "searching"
+        self.fatal: AutoftError | None = None
+        self.interrupted = False
+        self.test: Json | None = None
+        self._search = search
+        self._space = space
+        self._strategy = strategy
+        self._chronicle = Chronicle(journal, clock, num_decisions=num_decisions)
+        self._tested = tested
+        self._on_change = on_change
+        self._on_finished = on_finished
+        self._on_tick = on_tick
+        self._to_start: deque[str] = deque()
+        self._must_ask = True
+        self._time_was_up = False
+        self._final_losses = 0
+        self._final_in_flight = False
+        self._take_up()
+
+    # What the binding asks.
+
+    def next_job(self) -> Job | None:
+        """Return what a free worker shall do, or None while there is nothing; see `is_over`."""
+        if self.is_over:
+            return None
+        if self.ending == "searching":
+            self._decide()
+        if self.ending == "testing":
+            return self._final_job()
+        if not self._to_start or self.ledger.num_in_flight >= self.slots:
+            return None
+        trial = self._to_start.popleft()
+        self.ledger[trial].in_flight = True
+        return self.job(trial)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more work will come: done, failed for good, or interrupted."""
+        return self.ending == "over" or self.fatal is not None or self.interrupted
+
+    def job(self, trial: str) -> Job:
+        """Return the job that trains a trial on from where the record knows it."""
+        entry = self.ledger[trial]
+        return Job(kind="trial", trial=trial, config=entry.config, epochs_recorded=len(entry.epochs))
+
+    def goes_on(self, trial: str) -> bool:
+        """Return whether a worker shall train another epoch of this trial now."""
+        return not self.is_over and self.ledger[trial].view.is_running and self.ledger[trial].in_flight
+
+    def reported(self, report: Report) -> bool:
+        """Take a worker's answer; return whether it shall go on with the same job."""
+        if self.is_over:
+            return False
+        if report.kind == "final":
+            self._tested_winner(report)
+            return False
+        if report.kind == "failed":
+            self._failed(report)
+            return False
+        result = EpochResult.from_json(report.result or {}, where=f"the report of {report.trial}")
+        entry = self.ledger[report.trial]
+        if entry.view.is_running and result.epoch > len(entry.epochs):
+            self._add_epoch(report.trial, result)
+        return self.goes_on(report.trial)
+
+    def lost(self, trial: str, *, is_final: bool, hung: bool, reason: str) -> bool:
+        """Take that a worker is gone; return whether its job is to be tried again.
+
+        Args:
+            trial: What it trained or tested.
+            is_final: Whether it was the final test.
+            hung: Whether it was ended because it finished no batch in time.
+            reason: Why it was lost, as far as that is known.
+        """
+        if self.is_over:
+            return False
+        hang = f"no batch finished in {self._search.resources.hang_seconds:g} s"
+        if is_final:
+            self._final_losses += 1
+            if hung or self._final_losses > MAX_LOSSES:
+                self._give_up(f"The final test of {trial} failed: {hang if hung else reason}.")
+            return not self.is_over
+        entry = self.ledger[trial]
+        if not entry.view.is_running:
+            entry.in_flight = False
+            return False
+        entry.num_losses += 1
+        if hung or entry.num_losses > MAX_LOSSES:
+            self._end(trial, "failed", hang if hung else f"its worker was lost {entry.num_losses} times: {reason}")
+            return False
+        attempt = f"attempt {entry.num_losses + 1} of {MAX_LOSSES + 1}"
+        self._note(f"The worker of {trial} was lost ({reason}); it is tried again from its last checkpoint, {attempt}.")
+        return True
+
+    def tick(self) -> None:
+        """Look at the clock; called many times a second."""
+        if not self.is_over:
+            self._chronicle.tick()
+        self._on_tick()
+        if self.ending == "searching" and not self.is_over and self.clock.time_is_up and not self._time_was_up:
+            self._decide()
+
+    def stop_for(self, error: AutoftError) -> None:
+        """End the search for good; what the record holds stays."""
+        if self.fatal is None:
+            self.fatal = error
+
+    # What happens.
+
+    def _take_up(self) -> None:
+        """Queue what an earlier run left unfinished, in the order in which it was started."""
+        for entry in self.ledger.entries:
+            trial, status = entry.view.trial, entry.view.status
+            if entry.view.kind == "probe" and status == "completed":
+                self._set_status(trial, "probe", "its end was not recorded")  # the epoch was, and then a kill came
+            if status not in ("running", "paused"):
+                continue
+            if status == "paused":
+                self._set_status(trial, "running", "taken up again")
+            last = entry.epochs[-1] if entry.epochs else None
+            if last is not None and last.status != "running":
+                self._end(trial, final_status(entry.view, last), last.reason)
+            else:
+                self._to_start.append(trial)
+        self._chronicle.flush()
+
+    def _add_epoch(self, trial: str, result: EpochResult) -> None:
+        entry = self.ledger[trial]
+        if result.epoch != len(entry.epochs) + 1:
+            self._end(trial, "failed", f"it reported epoch {result.epoch} after epoch {len(entry.epochs)}")
+            return
+        entry.config = result.config or entry.config
+        result = self._chronicle.epoch(trial, result)
+        self.clock.observe(result)
+        self.ledger.add_epoch(trial, result)
+        self._must_ask = True
+        value = entry.view.values[-1]
+        shown = "not finite" if value is None else f"{value:.4g}"
+        self._on_change(f"{trial} epoch {result.epoch}: {self.ledger.objective.column} {shown}")
+        if result.status != "running":
+            self._end(trial, final_status(entry.view, result), result.reason)
+        self._decide()
+
+    def _failed(self, report: Report) -> None:
+        if report.disk_full:
+            self.stop_for(
+                DiskFullError(
+                    f"No space left on the disk while {report.trial} was written ({report.reason}); all is kept."
+                )
+            )
+        elif self._final_in_flight:
+            self._give_up(f"The final test of {report.trial} failed: {report.reason}")
+        elif self.ledger[report.trial].view.is_running:
+            self._end(report.trial, "failed", report.reason)
+
+    def _end(self, trial: str, status: TrialStatus, reason: str) -> None:
+        """Give a trial the status that it keeps."""
+        self._set_status(trial, status, reason)
+        self._chronicle.flush()
+        entry = self.ledger[trial]
+        entry.in_flight = False
+        if trial in self._to_start:
+            self._to_start.remove(trial)
+        self._must_ask = True
+        self._on_finished()
+        self._on_change(f"{trial} {status}: {reason}")
+
+    def _set_status(self, trial: str, status: TrialStatus, reason: str) -> None:
+        self._chronicle.status(trial, status, reason)
+        self.ledger.set_status(trial, status, reason)
+
+    # Decisions.
+
+    def _history(self) -> History:
+        return History(
+            space=self._space,
+            objective=self.ledger.objective,
+            budget=self._search.budget,
+            seed=self._search.seed,
+            trials=self.ledger.views,
+            slots=self.slots,
+            seconds_used=self.clock.seconds_used,
+            seconds_reserved=self.clock.seconds_reserved,
+        )
+
+    def _decide(self) -> None:
+        """Ask the strategy until it waits, is done, or has started something that no worker has taken yet."""
+        is_up = self.clock.time_is_up
+        if is_up and not self._time_was_up:
+            self._time_was_up = self._must_ask = True
+        while self._must_ask and self.ending == "searching" and not self.is_over:
+            history = self._history()
+            decision = self._strategy.next(history)
+            starts = trial_name(history, decision.kind) if isinstance(decision, Start) else None
+            self._chronicle.decision(decision, trial=starts or getattr(decision, "trial", None))
+            self._apply(decision, history)
+        self._chronicle.flush()
+
+    def _apply(self, decision: Decision, history: History) -> None:
+        if isinstance(decision, Wait):
+            if not history.running:
+                raise WorkError(f"The strategy waits ({decision.reason}) while nothing runs.")
+            self._must_ask = False
+        elif isinstance(decision, Done):
+            self._must_ask = False
+            self._finish_searching()
+        elif isinstance(decision, Start):
+            self._start(decision, trial_name(history, decision.kind))
+        elif isinstance(decision, Continue):
+            entry = self.ledger[decision.trial]
+            entry.view = entry.view.replace(until_epoch=decision.until_epoch)
+        elif isinstance(decision, Stop):
+            view = self.ledger[decision.trial].view
+            self._end(decision.trial, stopped_status(history, view), decision.reason)
+
+    def _start(self, decision: Start, trial: str) -> None:
+        config = TrialConfig(
+            task=self._search.task,
+            data={**dataclasses.asdict(self._search.data), "fingerprint": self._search.fingerprint},
+            recipe=complete(decision.recipe, task=self._search.task),
+            epochs=1 if decision.kind == "probe" else int(self._search.budget.epochs or 1),
+            metrics=self._search.metrics,
+            seed=derive_seed(self._search.seed, "trial", trial),
+        ).to_json()
+        self._chronicle.trial(trial, decision, config)
+        view = TrialView(
+            trial=trial, kind=decision.kind, assignment=dict(decision.assignment), until_epoch=decision.until_epoch
+        )
+        self.ledger.add(Entry(view=view, config=config))
+        self._to_start.append(trial)
+        self._on_change(f"{trial} starts: {decision.reason}")
+
+    # The end.
+
+    def _finish_searching(self) -> None:
+        ranking = self.ledger.ranking()
+        if not ranking:
+            self._chronicle.clock()
+            self.stop_for(WorkError(self.ledger.why_none_won()))
+        elif self._tested == ranking[0]:
+            self.ending = "over"
+        else:
+            self.ending = "testing"
+
+    def _final_job(self) -> Job | None:
+        if self._final_in_flight:
+            return None
+        self._final_in_flight = True
+        trial = self.ledger.ranking()[0]
+        entry = self.ledger[trial]
+        self._on_change(f"{trial} is the winner: it is tested on rows that no trial has seen")
+        return Job(
+            kind="final", trial=trial, config=entry.config, epochs=tuple(epoch.to_json() for epoch in entry.epochs)
+        )
+
+    def _tested_winner(self, report: Report) -> None:
+        self.test = report.result or {}
+        self._chronicle.test(report.trial, self.test)
+        self._tested = report.trial
+        self.ending = "over"
+        self._on_change(f"{report.trial} is tested")
+
+    def _give_up(self, text: str) -> None:
+        self.stop_for(WorkError(text))
+
+    def _note(self, text: str) -> None:
+        self._chronicle.note(text)
+        self._on_change(text)

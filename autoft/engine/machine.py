@@ -1,0 +1,137 @@
+"""What this machine and an address offer, found without starting Ray, so that a mistake is refused at once."""
+
+import contextlib
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from autoft.core.configs import Resources
+from autoft.core.errors import ConfigError
+
+CONNECT_SECONDS = 3.0
+"""How long a cluster's port may take to answer."""
+CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")
+"""Where `ray start` leaves the address that "auto" means."""
+
+
+def check_request(resources: Resources, address: str | None) -> None:
+    """Refuse what cannot be had, before anything is made.
+
+    Raises:
+        ConfigError: If the address is none or nobody listens there; or, for a local search, if a trial asks for more
+            cores or GPUs than this machine has.
+    """
+    if address is not None:
+        reach(address)
+        return
+    check_fits(resources, cpus=local_cpus(), gpus=local_gpus(), where="This machine")
+
+
+def check_fits(resources: Resources, *, cpus: float, gpus: float, where: str) -> None:
+    """Refuse a trial that no node can hold.
+
+    Raises:
+        ConfigError: Naming what is asked for and what there is.
+    """
+    asked = resources.gpus_per_trial
+    if asked != "auto" and asked > gpus:
+        have = "no GPU" if not gpus else f"{gpus:g} GPUs"
+        raise ConfigError(
+            f"{where} has {have}, and gpus_per_trial asks for {asked:g}; use 'auto' to take what there is."
+        )
+    if resources.cpus_per_trial > cpus:
+        raise ConfigError(f"{where} has {cpus:g} cores, and cpus_per_trial asks for {resources.cpus_per_trial:g}.")
+
+
+def local_cpus() -> int:
+    """Return the cores that this process may use: its affinity, within the limit of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    if limit.exists():
+        quota, _, period = limit.read_text().partition(" ")
+        if quota != "max":
+            cores = min(cores, max(1, math.floor(int(quota) / int(period))))
+    return cores
+
+
+def local_gpus() -> int:
+    """Return the NVIDIA GPUs that this process may use: those of the driver, within CUDA_VISIBLE_DEVICES."""
+    devices = Path("/dev")
+    present = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in devices.glob("nvidia*"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    named = [name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+    return min(present, len(named))
+
+
+def reach(address: str) -> str:
+    """Return "host:port" of the cluster that `address` means, after its port has answered.
+
+    Raises:
+        ConfigError: If the address is none, is of a Ray client (ray://), or nobody listens there.
+    """
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"The address '{address}' is a Ray client's, which is not supported; from outside a cluster use "
+            "`autoft submit --address http://HEAD:8265 -- search ...`, on one of its machines '--address auto'."
+        )
+    found = _current_cluster() if address == "auto" else address
+    host, _, port = found.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"The address '{address}' is neither 'auto' nor 'host:port', such as '127.0.0.1:6379'.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConfigError(
+            f"Nobody listens at {found} ({error}); start a cluster there with `ray start --head`, or leave the "
+            "address out to search on this machine."
+        ) from error
+    return found
+
+
+@contextlib.contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """Have a new folder, removed in the end; sweep those of the same prefix that killed processes left.
+
+    Its path is short: Ray's sockets lie in it, and the path of a socket has 107 characters at most.
+    """
+    base = Path(tempfile.gettempdir())
+    if len(str(base)) > 20:
+        base = Path("/tmp")
+    for old in base.glob(f"{prefix}*"):
+        owner = old.name.removeprefix(prefix).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=base))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_children(folder: Path) -> None:
+    """Kill the children of this process that were started with a path in `folder`: those of a Ray half-started."""
+    for listed in Path("/proc/self/task").glob("*/children"):
+        for child in listed.read_text().split():
+            with contextlib.suppress(OSError):  # it has ended by itself
+                if os.fsencode(folder) in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(int(child), signal.SIGKILL)
+
+
+def _current_cluster() -> str:
+    given = os.environ.get("RAY_ADDRESS", "")
+    if given and given not in ("auto", "local"):
+        return given
+    if not CURRENT_CLUSTER.exists():
+        raise ConfigError(
+            "The address 'auto' means the Ray cluster of this machine, and there is none; start one with "
+            "`ray start --head`, or leave the address out."
+        )
+    return CURRENT_CLUSTER.read_text().strip()

@@ -1,0 +1,195 @@
+"""A whole search: takes up what the record holds, runs it on Ray Tune, and ends with the winner tested."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autoft.core.configs import SearchConfig
+from autoft.core.errors import Interrupted, WorkError
+from autoft.core.jsonable import Json
+from autoft.core.metrics import parse_objective
+from autoft.core.progress import Listener
+from autoft.core.storage import Store
+from autoft.engine.clock import Clock
+from autoft.engine.coordinator import Coordinator
+from autoft.engine.interruption import Interruption, interruptible
+from autoft.engine.job import WorkerSpec
+from autoft.engine.keeping import prune_checkpoints, sweep
+from autoft.engine.ledger import Entry, Ledger
+from autoft.engine.machine import check_request, scratch_folder
+from autoft.engine.session import WorkerSetup
+from autoft.engine.triallog import remove_watches
+from autoft.engine.watcher import Watcher
+from autoft.record import Record, RecordWriter
+from autoft.space import SearchSpace
+from autoft.strategies import TrialView, build_strategy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a search ended."""
+
+    winner: str
+    """Name of the best trial."""
+    test: Json
+    """Its metrics on the test split."""
+
+
+def run_search(
+    search: SearchConfig,
+    *,
+    store: Store,
+    dataset_path: str,
+    listener: Listener | None = None,
+    worker: WorkerSpec | None = None,
+    seconds_before: float = 0.0,
+) -> Outcome:
+    """Run a search, or take one up where its record stands: finished trials are kept, unfinished ones go on first.
+
+    Args:
+        search: The whole search.
+        store: The run folder.
+        dataset_path: What `autoft.data.prepare` wrote, on a disk that the workers see.
+        listener: Told after every event.
+        worker: What runs in the workers.
+        seconds_before: Seconds that this command has used for its set-up.
+
+    Raises:
+        ConfigError: If the machine or the cluster cannot give what is asked for, or another process writes the run.
+        WorkError: If no trial can win, the final test failed, or the disk is full; what was reached is kept.
+        Interrupted: On Ctrl-C, SIGTERM or SIGHUP; what was reached is kept.
+    """
+    check_request(search.resources, search.address)
+    try:
+        with contextlib.ExitStack() as stack:
+            interruption = stack.enter_context(interruptible())
+            folder = stack.enter_context(scratch_folder("autoft-tune-"))
+            writer = stack.enter_context(_writer(store))
+            sweep(store)
+            stack.callback(sweep, store)
+            return _run(
+                search,
+                store=store,
+                writer=writer,
+                setup=WorkerSetup(
+                    spec=worker or WorkerSpec(),
+                    store=store,
+                    dataset_path=dataset_path,
+                    hang_seconds=search.resources.hang_seconds,
+                    cpus=search.resources.cpus_per_trial,
+                ),
+                listener=listener,
+                seconds_before=seconds_before,
+                folder=folder,
+                interruption=interruption,
+            )
+    except KeyboardInterrupt as error:
+        raise Interrupted("The search was interrupted.") from error
+
+
+def _run(
+    search: SearchConfig,
+    *,
+    store: Store,
+    writer: RecordWriter,
+    setup: WorkerSetup,
+    listener: Listener | None,
+    seconds_before: float,
+    folder: Path,
+    interruption: Interruption,
+) -> Outcome:
+    record = writer.record
+    clock = Clock(seconds_before=record.seconds_used + seconds_before, budget=search.budget)
+    space = SearchSpace.from_json(search.space)
+    ledger = restore_ledger(record, search)
+    watcher = Watcher(listener, search=search, space=space, ledger=ledger, clock=clock, record=lambda: writer.record)
+    from autoft.engine.binding import run_tune
+    from autoft.engine.cluster import connected, count_slots
+
+    watcher.stage("starting the workers")
+    with connected(search.resources, search.address, starting=interruption.at_once):
+        slots = count_slots(search.resources)
+        _append_start(writer, clock, slots)
+        if (asked := search.resources.concurrent) is not None and asked > slots:
+            note = f"concurrent asks for {asked} trials side by side, and the machine holds {slots}."
+            writer.append({"event": "note", "text": note})
+            watcher.show(note)
+        watcher.stage("searching")
+        coordinator = Coordinator(
+            search,
+            space=space,
+            strategy=build_strategy(search.searcher, search.scheduler),
+            ledger=ledger,
+            journal=writer,
+            clock=clock,
+            slots=slots,
+            num_decisions=len(record.decisions),
+            tested=(record.test or {}).get("trial"),
+            on_change=watcher.show,
+            on_tick=watcher.tick,
+            on_finished=_pruner(store, ledger, search.keep),
+        )
+        try:
+            run_tune(coordinator, setup, search.resources, folder=folder, interruption=interruption)
+        finally:
+            _append_clock(writer, clock)
+            remove_watches(store)
+    writer.seal()
+    winner = ledger.ranking()[0]
+    return Outcome(winner=winner, test=coordinator.test or dict((writer.record.test or {}).get("metrics", {})))
+
+
+def restore_ledger(record: Record, search: SearchConfig) -> Ledger:
+    """Return the trials of a record."""
+    ledger = Ledger(parse_objective(search.metrics[0]))
+    for row in record.trials:
+        view = TrialView(
+            trial=row.trial,
+            kind=row.kind,
+            assignment=row.assignment,
+            until_epoch=row.until_epoch or 1,
+            status=row.status,
+        )
+        ledger.add(Entry(view=view, config=row.config.to_json(), reason=row.reason))
+        for result in row.epochs:
+            ledger.add_epoch(row.trial, result)
+    return ledger
+
+
+@contextlib.contextmanager
+def _writer(store: Store) -> Iterator[RecordWriter]:
+    """Open the record; a disk that refuses is an error of work, whose text names the folder."""
+    try:
+        writer = RecordWriter(store)
+    except OSError as error:
+        raise WorkError(f"The record in {store.path()} cannot be written: {error}.") from error
+    try:
+        yield writer
+    finally:
+        with contextlib.suppress(OSError):
+            writer.close()  # what could be written is; that the disk refuses was said when it first did
+
+
+def _append_start(writer: RecordWriter, clock: Clock, slots: int) -> None:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    writer.append({"event": "search", "started_at": started, "host": socket.gethostname(), "slots": slots})
+    writer.append({"event": "clock", "seconds": clock.seconds_used})
+    writer.flush()
+
+
+def _append_clock(writer: RecordWriter, clock: Clock) -> None:
+    with contextlib.suppress(OSError):
+        writer.append({"event": "clock", "seconds": clock.seconds_used})
+        writer.flush()
+
+
+def _pruner(store: Store, ledger: Ledger, keep: int) -> Callable[[], None]:
+    def prune() -> None:
+        leading = ledger.ranking(finished_only=True)[:keep]
+        unfinished = {e.view.trial for e in ledger.entries if e.view.status in ("running", "paused")}
+        prune_checkpoints(store, leading=leading, unfinished=unfinished)
+
+    return prune

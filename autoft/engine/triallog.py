@@ -1,0 +1,153 @@
+"""A trial's log: all that its worker prints, at the level of file descriptors, and the watch that ends a hang.
+
+The watch is `faulthandler`'s own thread: it needs no GIL, so it also ends a trial that hangs inside C code. What it
+writes goes to a file of its own, `TRIAL.hang`, empty unless a hang ended the worker: that is how the driver knows a
+hang, which is not tried again, from a lost worker, which is.
+"""
+
+import contextlib
+import faulthandler
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from autoft.core.storage import Store
+
+FOLDER = "logs"
+
+
+def log_name(trial: str) -> str:
+    """Return the name of a trial's log within the run folder."""
+    return f"{FOLDER}/{trial}.txt"
+
+
+def hang_name(trial: str) -> str:
+    """Return the name of the file that a hang leaves within the run folder."""
+    return f"{FOLDER}/{trial}.hang"
+
+
+def take_hang(store: Store, trial: str) -> bool:
+    """Return whether a hang ended the trial's worker; moves what it left to the end of the trial's log."""
+    trace = store.read(hang_name(trial)) if store.exists(hang_name(trial)) else b""
+    store.delete(hang_name(trial))
+    if not trace:
+        return False
+    old = store.read(log_name(trial)) if store.exists(log_name(trial)) else b""
+    store.write(log_name(trial), old + b"\nNo batch was finished in time; the threads were at:\n" + trace)
+    return True
+
+
+def remove_watches(store: Store) -> None:
+    """Remove the watches of workers that were ended from outside."""
+    for name in store.list(FOLDER):
+        if name.endswith(".hang"):
+            store.delete(f"{FOLDER}/{name}")
+
+
+class TrialLog:
+    """The log of one trial in one worker."""
+
+    def __init__(self, store: Store, trial: str) -> None:
+        """Open the log, to be added to.
+
+        Args:
+            store: The run folder; on an object store the log is written on this machine and uploaded by `close`.
+            trial: Name of the trial.
+        """
+        self._store = store
+        self._trial = trial
+        folder = Path(store.path(FOLDER)) if store.is_local else Path(tempfile.mkdtemp(prefix="autoft-log-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{trial}.txt"
+        if not store.is_local and store.exists(log_name(trial)):
+            self._path.write_bytes(store.read(log_name(trial)))
+        self._file = self._path.open("ab", buffering=0)
+        self._hang_path = folder / f"{trial}.hang"
+        self._hang_file: IO[str] | None = self._hang_path.open("w")
+        self.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, {platform.node()}, process {os.getpid()}\n")
+
+    def write(self, text: str) -> None:
+        """Add text; what a full disk refuses is lost, the trial's own writing will say so."""
+        with contextlib.suppress(OSError):
+            self._file.write(text.encode(errors="replace"))
+
+    @contextlib.contextmanager
+    def captured(self) -> Iterator[None]:
+        """Send standard output and error of the whole process, C libraries included, to the log."""
+        _flush()
+        kept = [os.dup(1), os.dup(2)]
+        try:
+            os.dup2(self._file.fileno(), 1)
+            os.dup2(self._file.fileno(), 2)
+            # Whoever has put an object of its own in the place of sys.stdout is redirected, too.
+            with (
+                self._path.open("a", buffering=1, errors="replace") as stream,
+                contextlib.redirect_stdout(stream),
+                contextlib.redirect_stderr(stream),
+            ):
+                yield
+        finally:
+            _flush()
+            for number, descriptor in enumerate(kept, start=1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+    def watch(self, hang_seconds: float) -> "Watch":
+        """Return the watch that ends this process if it hears nothing for `hang_seconds`."""
+        if self._hang_file is None:
+            raise ValueError("The log is closed.")
+        return Watch(self._hang_file, hang_seconds)
+
+    def close(self) -> None:
+        """Close the files; upload the log where the run folder is not local."""
+        if self._hang_file is None:
+            return
+        self._hang_file.close()
+        self._hang_file = None
+        self._hang_path.unlink(missing_ok=True)
+        self._file.close()
+        if not self._store.is_local:
+            self._store.write(log_name(self._trial), self._path.read_bytes())
+            self._path.unlink()
+            self._path.parent.rmdir()
+
+
+class Watch:
+    """Ends the process, with a trace of all threads, when `heartbeat` is not called in time."""
+
+    def __init__(self, file: IO[str], hang_seconds: float) -> None:
+        self._file = file
+        self._seconds = hang_seconds
+        self._patience = min(1.0, hang_seconds / 10)
+        self._armed_at = 0.0
+
+    def heartbeat(self) -> None:
+        """Say that work goes on; cheap, since the alarm is set again once a second at most."""
+        now = time.monotonic()
+        if now - self._armed_at > self._patience:
+            self._armed_at = now
+            faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._file)
+
+    def __enter__(self) -> "Watch":
+        self._armed_at = 0.0
+        self.heartbeat()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()

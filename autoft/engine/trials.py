@@ -1,0 +1,134 @@
+"""What a worker runs: real trials, and the winner's final test with its bundle. Loads torch: no driver imports it."""
+
+from pathlib import Path
+from typing import Any
+
+from autoft import evaluation
+from autoft.artifact import Bundle, write_bundle
+from autoft.core.configs import SPLITS, EpochResult, TrialConfig
+from autoft.core.errors import WorkError
+from autoft.core.jsonable import Json
+from autoft.core.metrics import all_quality_metrics, quality_metrics
+from autoft.core.storage import Store
+from autoft.data import Dataset, open_dataset
+from autoft.engine.job import Heartbeat, RunningTrial
+from autoft.training import checkpoint, worker
+from autoft.training.finetune import merge_adapters
+from autoft.training.loop import load_learned
+from autoft.training.warm import WarmCache
+from autoft.training.workbench import Workbench
+
+
+def open_trial(
+    config: TrialConfig,
+    *,
+    dataset_path: str,
+    store: Store,
+    epochs_recorded: int,
+    warm: dict[str, Any],
+    heartbeat: Heartbeat,
+) -> RunningTrial:
+    """Return the trial that `config` describes; see `job.OpenTrial`."""
+    return worker.open_trial(
+        config,
+        _dataset(warm, dataset_path),
+        store=store,
+        epochs_recorded=epochs_recorded,
+        warm=_cache(warm),
+        heartbeat=heartbeat,
+    )
+
+
+def finalize(
+    config: TrialConfig,
+    *,
+    trial: str,
+    epochs: tuple[EpochResult, ...],
+    dataset_path: str,
+    store: Store,
+    warm: dict[str, Any],
+    heartbeat: Heartbeat,
+) -> Json:
+    """Test the winner once, write RUN/best, and return its test metrics by column name; see `job.Finalize`.
+
+    Raises:
+        WorkError: If the winner's checkpoint is lost.
+    """
+    dataset = _dataset(warm, dataset_path)
+    bench = Workbench.set_up(config, dataset, warm=_cache(warm), heartbeat=heartbeat)
+    epoch = load_best(bench, store.within(f"checkpoints/{trial}"))
+    report = test_report(bench)
+    best = next(result for result in epochs if result.epoch == epoch)
+    bundle = Bundle(
+        config=bench.config,
+        reported={
+            "trial": trial,
+            "epoch": epoch,
+            "weights_sha256": best.weights_sha256,
+            "epochs": [result.reported() for result in epochs],
+            "num_rows": {split: dataset.num_rows(split) for split in SPLITS},
+        },
+        tensors=bench.network.state_dict(),
+        preprocessing={"inputs": bench.backbone.preprocessing, "architecture": bench.backbone.architecture},
+        labels=tuple(dataset.labels),
+        metrics={
+            "val": {name: best.metrics.get(f"val_{name}") for name in _names(config)},
+            "test": report["metrics"],
+            "test_per_class": report["per_class"],
+        },
+    )
+    write_bundle(store.within("best"), bundle)
+    return {f"test_{name}": report["metrics"][name]["value"] for name in _names(config)}
+
+
+def test_trial(config: TrialConfig, *, trial: str, dataset_path: str, store: Store) -> Json:
+    """Return a kept trial's evaluation on the test split, in the form of `autoft evaluate --format json`.
+
+    Raises:
+        WorkError: If its checkpoint is not kept.
+    """
+    bench = Workbench.set_up(config, open_dataset(Path(dataset_path)), warm=WarmCache())
+    load_best(bench, store.within(f"checkpoints/{trial}"))
+    return test_report(bench)
+
+
+def load_best(bench: Workbench, store: Store) -> int:
+    """Load the best weights of a trial into the workbench's network, adapters folded in, and return their epoch.
+
+    Raises:
+        WorkError: If the checkpoint is lost or damaged.
+    """
+    best = checkpoint.load(store, "best")
+    if best is None:
+        raise WorkError(f"The best checkpoint in '{store.path()}' is lost, so there is no model to test.")
+    load_learned(bench.network, best.tensors)
+    merge_adapters(bench.network)
+    return int(best.about["epoch"])
+
+
+def test_report(bench: Workbench) -> Json:
+    """Return the evaluation of the workbench's network on the test split."""
+    dataset = bench.dataset
+    return evaluation.report(
+        all_quality_metrics(bench.config.metrics),
+        dataset.targets("test"),
+        bench.probabilities("test"),
+        dataset.labels,
+        seed=bench.config.seed,
+    )
+
+
+def _names(config: TrialConfig) -> list[str]:
+    return quality_metrics(config.metrics)
+
+
+def _dataset(warm: dict[str, Any], path: str) -> Dataset:
+    if warm.get("dataset_path") != path:
+        warm["dataset"], warm["dataset_path"] = open_dataset(Path(path)), path
+    dataset: Dataset = warm["dataset"]
+    return dataset
+
+
+def _cache(warm: dict[str, Any]) -> WarmCache:
+    cache: WarmCache = warm.setdefault("cache", WarmCache())
+    return cache

@@ -1,0 +1,205 @@
+"""From events to what they mean: a fold that takes them one by one, or as the columns of a sealed part."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autoft.core.configs import EpochResult, TrialKind, TrialStatus
+from autoft.core.errors import FormatError
+from autoft.core.jsonable import Json
+from autoft.record.columns import codes, take, valid
+from autoft.record.model import EpochRows, Record, TrialRow
+from autoft.record.sealed import SealedTable
+from autoft.record.tables import SCHEMAS, rows_to_events
+
+_STATUS_OF_END: Mapping[str, TrialStatus] = {
+    "completed": "completed",
+    "early_stopped": "completed",
+    "diverged": "diverged",
+}
+"""What the last epoch of a trial makes of the trial, until a status event says otherwise."""
+
+
+@dataclass(slots=True)
+class _Trial:
+    name: str
+    kind: TrialKind
+    started: float
+    status: TrialStatus = "running"
+    status_seq: int = 0
+    reason: str = ""
+    until_epoch: int | None = None
+    assignment: str | Json = "{}"
+    config: str | Json = "{}"
+    curve: list[EpochResult | EpochRows] = field(default_factory=list)
+    row: TrialRow | None = None
+    """What `record` last made of it, while nothing has changed."""
+
+    def set_status(self, status: TrialStatus, reason: str, seq: int) -> None:
+        if seq >= self.status_seq:
+            self.status, self.reason, self.status_seq = status, reason, seq
+
+    def to_row(self) -> TrialRow:
+        if self.row is None:
+            self.row = TrialRow(
+                trial=self.name,
+                kind=self.kind,
+                status=self.status,
+                reason=self.reason,
+                until_epoch=self.until_epoch,
+                started=self.started,
+                sources=(self.assignment, self.config),
+                curve=tuple(self.curve),
+            )
+        return self.row
+
+
+class Fold:
+    """Gathers events, in their order, into a `Record`."""
+
+    def __init__(self) -> None:
+        self._trials: dict[str, _Trial] = {}
+        self._searches: list[Json] = []
+        self._notes: list[str] = []
+        self._seconds_used = 0.0
+        self._test: Json | None = None
+        self._last_seq = 0
+        self._decisions: list[SealedTable | Json] = []
+        self._epoch_tables: list[SealedTable] = []
+        self._recent_epochs: list[tuple[str, EpochResult]] = []
+
+    def knows(self, trial: str) -> bool:
+        """Return whether a trial of that name has started."""
+        return trial in self._trials
+
+    def record(self) -> Record:
+        """Return what the events so far say."""
+        return Record(
+            trials=tuple(trial.to_row() for trial in self._trials.values()),
+            searches=tuple(self._searches),
+            notes=tuple(self._notes),
+            seconds_used=self._seconds_used,
+            test=self._test,
+            last_seq=self._last_seq,
+            decision_sources=tuple(self._decisions),
+            epoch_tables=tuple(self._epoch_tables),
+            recent_epochs=tuple(self._recent_epochs),
+        )
+
+    def add(self, event: Json) -> None:
+        """Take the next event.
+
+        Raises:
+            FormatError: If it tells of a trial that never started.
+        """
+        match event["event"]:
+            case "trial" | "config" | "status":
+                self._add_trial_event(event)
+            case "epoch":
+                result = EpochResult.from_json(event["result"], where="the record")
+                self._recent_epochs.append((event["trial"], result))
+                trial = self._changed(event["trial"])
+                trial.curve.append(result)
+                self._add_last_epoch(trial, result.status, result.reason, event["seq"])
+                if result.config is not None:
+                    trial.config = result.config
+            case "decision":
+                self._decisions.append(event)
+                if event["action"] == "continue" and event["trial"] in self._trials:
+                    self._changed(event["trial"]).until_epoch = event["until_epoch"]
+            case "search":
+                self._searches.append({key: value for key, value in event.items() if key not in ("event", "seq")})
+            case "test":
+                self._test = {"trial": event["trial"], "metrics": event["metrics"]}
+            case "note":
+                self._notes.append(event["text"])
+            case "clock":
+                self._seconds_used = event["seconds"]
+        self._last_seq = event["seq"]
+
+    def add_part(self, tables: Mapping[str, SealedTable], *, last_seq: int) -> None:
+        """Take the events of a sealed part, whose last is `last_seq`; epochs and decisions stay columns.
+
+        Raises:
+            FormatError: If they tell of a trial that never started.
+        """
+        if "trials" in tables:
+            for event in rows_to_raw(tables["trials"]):
+                self._add_trial_event(event)
+        if "decisions" in tables:
+            self._add_decisions(tables["decisions"])
+        if "epochs" in tables:
+            self._add_epochs(tables["epochs"])
+        if "events" in tables:
+            self._add_others(tables["events"])
+        self._last_seq = last_seq
+
+    def _changed(self, name: str) -> _Trial:
+        if name not in self._trials:
+            raise FormatError(f"The record is damaged: it tells of trial '{name}', which never started.")
+        trial = self._trials[name]
+        trial.row = None
+        return trial
+
+    def _add_trial_event(self, event: Json) -> None:
+        name = event["trial"]
+        if event["event"] == "trial" and name not in self._trials:
+            self._trials[name] = _Trial(name=name, kind=event["kind"], started=event["time"])
+        trial = self._changed(name)
+        match event["event"]:
+            case "trial":
+                trial.assignment, trial.config = event["assignment"], event["config"]
+                trial.until_epoch = event["until_epoch"]
+                trial.set_status("running", "", event["seq"])
+            case "config":
+                trial.config = event["config"]
+            case "status":
+                trial.set_status(event["status"], event["reason"], event["seq"])
+
+    def _add_last_epoch(self, trial: _Trial, status: str, reason: str, seq: int) -> None:
+        if status in _STATUS_OF_END:
+            trial.set_status(_STATUS_OF_END[status], reason, seq)
+
+    def _add_decisions(self, table: SealedTable) -> None:
+        self._decisions.append(table)
+        for row in _rows_where(table, "action", "continue", ["trial", "until_epoch"]):
+            if row["trial"] in self._trials:
+                self._changed(row["trial"]).until_epoch = row["until_epoch"]
+
+    def _add_others(self, table: SealedTable) -> None:
+        kind, kinds = codes(table.column("event"))
+        clock = kind == (kinds.index("clock") if "clock" in kinds else -1)
+        for event in rows_to_events("events", take(table.whole(), np.flatnonzero(~clock))):
+            self.add(event)
+        if clock.any():
+            self._seconds_used = table.column("seconds")[int(np.flatnonzero(clock)[-1])].as_py()
+
+    def _add_epochs(self, table: SealedTable) -> None:
+        """Hand each trial its rows, and what its last row and its configuration say of it."""
+        self._epoch_tables.append(table)
+        trial_codes, _ = codes(table.column("trial"))
+        order = np.argsort(trial_codes, kind="stable")
+        ends = np.cumsum(np.bincount(trial_codes))
+        lasts = take(table.select(["trial", "seq", "status", "reason"]), order[ends - 1]).to_pylist()
+        for last, start, end in zip(lasts, [0, *ends], ends, strict=False):
+            trial = self._changed(last["trial"])
+            trial.curve.append(EpochRows(table, order[start:end]))
+            self._add_last_epoch(trial, last["status"], last["reason"], last["seq"])
+        filled = np.flatnonzero(valid(table.column("config")))
+        for row in take(table.select(["trial", "config"]), filled).to_pylist():
+            self._trials[row["trial"]].config = row["config"]
+
+
+def _rows_where(table: SealedTable, column: str, value: str, columns: list[str]) -> list[Json]:
+    """Return some columns of the rows whose `column` is `value`."""
+    found, values = codes(table.column(column))
+    rows = np.flatnonzero(found == (values.index(value) if value in values else -1))
+    chosen: list[Json] = take(table.select(columns), rows).to_pylist()
+    return chosen
+
+
+def rows_to_raw(table: SealedTable) -> list[Json]:
+    """Return the rows of a trials table, in order, with their JSON still as text."""
+    rows: list[Json] = table.select([name for name in SCHEMAS["trials"].names if name != "extra"]).to_pylist()
+    return rows

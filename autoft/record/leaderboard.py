@@ -1,0 +1,192 @@
+"""The leaderboard: one row a trial, best first, and its text forms."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoft.core.configs import SearchConfig
+from autoft.core.errors import ConfigError, nearest, one_of
+from autoft.core.jsonable import Json
+from autoft.core.metrics import METRICS, Objective, parse_objective
+from autoft.record.curves import Curves, curves
+from autoft.record.model import Record, TrialRow
+from autoft.record.ranking import OUT, chosen_rows, leading, ranked, values_at, winner
+
+__all__ = ["COSTS", "Form", "column_names", "format_rows", "leading", "rows", "short", "shown_status", "winner"]
+
+Form = Literal["csv", "json", "md"]
+COSTS = ("parameters", "latency_ms", "peak_memory_mb")
+"""The cost columns, in their order."""
+
+
+def column_names(search: SearchConfig, parameter_columns: Sequence[str]) -> list[str]:
+    """Return the leaderboard's columns, in order; `parameter_columns` are those of the space."""
+    objectives = _quality(search)
+    return [
+        *("rank", "trial", "status"),
+        *(objective.column for objective in objectives),
+        *(f"test_{objective.metric}" for objective in objectives),
+        *("epochs", "seconds", *COSTS),
+        *parameter_columns,
+    ]
+
+
+def rows(
+    record: Record,
+    search: SearchConfig,
+    *,
+    columns_of: Callable[[Json], Mapping[str, Any]],
+    parameter_columns: Sequence[str],
+    sort: str | None = None,
+    top: int | None = None,
+) -> list[Json]:
+    """Return the leaderboard, best first; every row has every column, None where there is nothing to show.
+
+    Metrics are those of the best epoch by the first objective; costs those of the last epoch that measured them.
+    Without a rank, and last: trials that diverged or failed, and those that have no finite value yet.
+
+    Args:
+        record: What has happened.
+        search: Says the metrics.
+        columns_of: The space's `columns`: from an assignment to parameter values by path.
+        parameter_columns: The space's `column_names`.
+        sort: Column to order by, the better end of a metric first, else ascending; None: by rank.
+        top: So many rows at most.
+
+    Raises:
+        ConfigError: If `sort` is no column, or `top` is below 1.
+    """
+    names = column_names(search, parameter_columns)
+    _check(names, sort, top)
+    objective = parse_objective(search.metrics[0])
+    found = curves(record, ["seconds", *(item.column for item in _quality(search)), *COSTS])
+    best = chosen_rows(found, objective)
+    measured = _measured(found, search, best)
+    order = ranked(record, values_at(found.values[objective.column], best), objective)
+    ranks = {index: rank for rank, index in enumerate(order, start=1)}
+    out = [index for index, row in enumerate(record.trials) if index not in ranks and row.status in OUT]
+    others = [index for index, row in enumerate(record.trials) if index not in ranks and row.status not in OUT]
+    tests = _tests(record, search)
+    table: list[Json] = []
+    for index in (*order, *sorted(out, key=lambda i: OUT.index(record.trials[i].status)), *others):
+        trial = record.trials[index]
+        cells: Json = dict.fromkeys(names)
+        cells |= {"rank": ranks.get(index), "trial": trial.trial, "status": shown_status(trial)}
+        cells |= {name: column[index] for name, column in measured.items()}
+        cells |= tests.get(trial.trial, {})
+        cells |= {name: value for name, value in columns_of(trial.assignment).items() if name in cells}
+        table.append(cells)
+    if sort is not None:
+        table = _sorted(table, sort, objective)
+    return table[:top]
+
+
+def shown_status(trial: TrialRow) -> str:
+    """Return the status that the leaderboard shows: a probe's is `probe`, unless it failed."""
+    return "probe" if trial.kind == "probe" and trial.status not in OUT else trial.status
+
+
+def format_rows(table: Sequence[Mapping[str, Any]], form: Form, columns: Sequence[str] | None = None) -> str:
+    """Return the leaderboard as text: CSV or JSON with exact numbers, or Markdown with rounded ones.
+
+    Args:
+        table: The rows.
+        form: Which form.
+        columns: The columns to show, in order; None: those of the first row.
+
+    Raises:
+        ConfigError: If there is no such form.
+    """
+    names = list(columns if columns is not None else table[0] if table else ())
+    match form:
+        case "json":
+            chosen = [{name: row[name] for name in names} for row in table]
+            return json.dumps(chosen, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        case "csv":
+            return _csv(table, names)
+        case "md":
+            cells = [[short(row[name], name).replace("|", r"\|") for name in names] for row in table]
+            return "".join(f"| {' | '.join(line)} |\n" for line in (names, ["---"] * len(names), *cells))
+    raise ConfigError(f"Unknown form '{form}' of the leaderboard. Allowed: {one_of(('csv', 'json', 'md'))}.")
+
+
+def short(value: object, column: str = "") -> str:
+    """Return a cell for a person: four digits that count, whole numbers with separators, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}" if column == "parameters" else str(value)
+    if isinstance(value, float):
+        if column == "seconds":
+            return f"{value:.1f}"
+        return f"{value:.4f}" if column.startswith(("val_", "test_")) else f"{value:.4g}"
+    return str(value)
+
+
+def _quality(search: SearchConfig) -> list[Objective]:
+    """Return the objectives that are measured on predictions: those with a `val_` and a `test_` column."""
+    return [item for item in map(parse_objective, search.metrics) if not METRICS[item.metric].is_cost]
+
+
+def _measured(found: Curves, search: SearchConfig, best: NDArray[np.int64]) -> dict[str, list[float | int | None]]:
+    """Return the columns that come from the curves, a value a trial."""
+    measured: dict[str, list[float | int | None]] = {}
+    for item in _quality(search):
+        measured[item.column] = _cells(values_at(found.values[item.column], best))
+    measured["epochs"] = [int(epoch) for epoch in np.append(found.epoch, 0)[found.last_rows()]]
+    measured["seconds"] = [round(seconds, 3) for seconds in found.sums("seconds").tolist()]
+    for cost in COSTS:
+        measured[cost] = _cells(values_at(found.values[cost], found.last_rows(cost)))
+    measured["parameters"] = [None if value is None else int(value) for value in measured["parameters"]]
+    return measured
+
+
+def _cells(values: NDArray[np.float64]) -> list[float | int | None]:
+    return [value if np.isfinite(value) else None for value in values.tolist()]
+
+
+def _tests(record: Record, search: SearchConfig) -> dict[str, Json]:
+    """Return the test columns of the trial that was tested."""
+    if record.test is None:
+        return {}
+    metrics = record.test["metrics"]
+    cells = {}
+    for item in _quality(search):
+        value = metrics.get(item.metric, metrics.get(f"test_{item.metric}"))
+        cells[f"test_{item.metric}"] = value.get("value") if isinstance(value, Mapping) else value
+    return {record.test["trial"]: cells}
+
+
+def _check(names: Sequence[str], sort: str | None, top: int | None) -> None:
+    if sort is not None and sort not in names:
+        raise ConfigError(f"Unknown column '{sort}' to sort by.{nearest(sort, names)} Allowed: {one_of(names)}.")
+    if top is not None and top < 1:
+        raise ConfigError(f"The number of rows to show must be above 0, not {top}.")
+
+
+def _sorted(table: list[Json], column: str, objective: Objective) -> list[Json]:
+    """Return the rows by one column, those without a value last; equals keep their order."""
+    metric = column.removeprefix("val_").removeprefix("test_")
+    if metric == objective.metric:
+        descending = objective.maximize
+    else:
+        descending = metric in METRICS and METRICS[metric].higher_is_better
+    with_value = [row for row in table if row[column] is not None]
+    numbers = all(isinstance(row[column], int | float) for row in with_value)
+    with_value.sort(key=lambda row: row[column] if numbers else str(row[column]), reverse=descending)
+    return with_value + [row for row in table if row[column] is None]
+
+
+def _csv(table: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([row[name] for name in names] for row in table)
+    return text.getvalue()

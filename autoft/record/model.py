@@ -1,0 +1,139 @@
+"""What a record says, as immutable values: the trials with their curves, the decisions, the budget used."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoft.core.configs import EpochResult, TrialConfig, TrialKind, TrialStatus
+from autoft.core.jsonable import Json
+from autoft.record.columns import take
+from autoft.record.sealed import SealedTable
+from autoft.record.tables import row_to_result, rows_to_events
+
+Action = Literal["start", "continue", "stop", "wait", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRows:
+    """Epochs of one trial that still lie as columns: rows of an epochs table."""
+
+    table: SealedTable
+    indices: NDArray[np.int64]
+
+    def results(self) -> list[EpochResult]:
+        """Return them as objects."""
+        rows = take(self.table.whole(), self.indices).to_pylist()
+        return [EpochResult.from_json(row_to_result(row), where="the record") for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """One trial or probe, as far as it has come."""
+
+    trial: str
+    kind: TrialKind
+    status: TrialStatus
+    """`running` from its start until an end is recorded."""
+    reason: str
+    """In words, for the status."""
+    until_epoch: int | None
+    """Epoch to which the last decision let it go on."""
+    started: float
+    """Seconds since 1970."""
+    sources: tuple[str | Mapping[str, Any], str | Mapping[str, Any]] = field(repr=False)
+    """Assignment and configuration, parsed or as JSON text."""
+    curve: tuple[EpochResult | EpochRows, ...] = field(default=(), repr=False)
+    """The reported epochs in order of arrival, as objects or columns."""
+
+    @cached_property
+    def assignment(self) -> Json:
+        """The space's choice: value by label."""
+        return _parsed(self.sources[0])
+
+    @cached_property
+    def config(self) -> TrialConfig:
+        """The complete configuration, as the worker filled it once it has.
+
+        Raises:
+            FormatError: If it is of a newer format.
+        """
+        return TrialConfig.from_json(_parsed(self.sources[1]), where=f"the configuration of {self.trial}")
+
+    @cached_property
+    def epochs(self) -> tuple[EpochResult, ...]:
+        """The epochs, from the first on; one that was trained again replaces its former self and what followed."""
+        kept: list[EpochResult] = []
+        for part in self.curve:
+            for result in part.results() if isinstance(part, EpochRows) else (part,):
+                while kept and kept[-1].epoch >= result.epoch:
+                    kept.pop()
+                kept.append(result)
+        return tuple(kept)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What the strategy decided, and why."""
+
+    number: int
+    action: Action
+    trial: str | None
+    until_epoch: int | None
+    reason: str
+    time: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that has happened in a search up to one moment; immutable."""
+
+    trials: tuple[TrialRow, ...]
+    """In the order in which they were started, probes among them."""
+    searches: tuple[Json, ...]
+    """One entry for the search and each resume: when, and on which host."""
+    notes: tuple[str, ...]
+    seconds_used: float
+    """Wall clock so far, added up over resumes."""
+    test: Json | None
+    """`trial` and `metrics` of the final test, once it is made."""
+    last_seq: int
+    """Number of the last event."""
+    decision_sources: tuple[SealedTable | Json, ...] = field(repr=False)
+    """Decisions, as tables or events."""
+    epoch_tables: tuple[SealedTable, ...] = field(repr=False)
+    """Sealed epochs, as columns."""
+    recent_epochs: tuple[tuple[str, EpochResult], ...] = field(repr=False)
+    """Epochs that are not sealed, with their trial."""
+
+    @cached_property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The decisions, in order."""
+        events: list[Json] = []
+        for source in self.decision_sources:
+            events.extend(rows_to_events("decisions", source.whole()) if isinstance(source, SealedTable) else (source,))
+        return tuple(
+            Decision(
+                number=event["number"],
+                action=event["action"],
+                trial=event["trial"],
+                until_epoch=event["until_epoch"],
+                reason=event["reason"],
+                time=event["time"],
+            )
+            for event in events
+        )
+
+    @cached_property
+    def by_name(self) -> Mapping[str, TrialRow]:
+        """The trials by their names."""
+        return {row.trial: row for row in self.trials}
+
+
+def _parsed(source: str | Mapping[str, Any]) -> Json:
+    return dict(json.loads(source) if isinstance(source, str) else source)

@@ -1,0 +1,103 @@
+"""`extends:`: a space laid over another, maps merged, named blocks and domains replaced whole."""
+
+from collections.abc import Callable
+
+from autoft.core import catalog
+from autoft.core.catalog import Argument
+from autoft.core.errors import ConfigError, SpaceError
+from autoft.core.recipe import BLOCKS, Block
+from autoft.space.nodes import Node, place, shown
+from autoft.space.settings import domain_forms
+
+ReadOther = Callable[[Node, tuple[str, ...]], Node]
+"""Returns the space that the node of an `extends:` names; the names are those on the way to it."""
+
+
+def resolve_extends(root: Node, read_other: ReadOther, above: tuple[str, ...]) -> Node:
+    """Return `root` laid over the space that it extends, or itself if it extends none.
+
+    Args:
+        root: A space as written.
+        read_other: Reads another space, its own `extends` resolved.
+        above: The names of the spaces on the way here, to find a circle.
+
+    Raises:
+        SpaceError: If `extends` is no name, or goes round.
+    """
+    target = (root.map or {}).get("extends")
+    if target is None or root.map is None:
+        return root
+    if not isinstance(target.value, str) or not target.value:
+        raise SpaceError(
+            [f"{place('extends', target)} must be the name or path of a space, not {shown(target.plain())}."]
+        )
+    base = read_other(target, above)
+    change = {key: node for key, node in root.map.items() if key != "extends"}
+    if base.map is None:
+        return base
+    merged = dict(base.map)
+    for key, node in change.items():
+        merged[key] = _over(key, merged[key], node) if key in merged else node
+    return Node(merged, root.where)
+
+
+def _over(section: str, base: Node, change: Node) -> Node:
+    """Return one section of `base` with `change` laid over it."""
+    block = BLOCKS.get(section)
+    if block is not None and base.map is not None and "choice" in base.map and _is_partial(change, block.key):
+        return change_branches(section, base, change)
+    if block is not None and isinstance(base.value, str) and _is_partial(change, block.key):
+        base = Node({block.key: base}, base.where)
+    if change.map is not None and block is not None and block.key in change.map:
+        return change
+    return _merged(base, change)
+
+
+def _is_partial(change: Node, key: str) -> bool:
+    return change.map is not None and key not in change.map and "query" not in change.map and not domain_forms(change)
+
+
+def _merged(base: Node, change: Node) -> Node:
+    names_branch = change.map is not None and ("name" in change.map or "query" in change.map)
+    if base.map is None or change.map is None or domain_forms(change) or names_branch:
+        return change
+    merged = dict(base.map)
+    for key, node in change.map.items():
+        merged[key] = _merged(merged[key], node) if key in merged else node
+    return Node(merged, base.where)
+
+
+def change_branches(section: str, base: Node, change: Node) -> Node:
+    """Return a choice of branches with settings changed in every branch that has them.
+
+    What no branch has stays beside `choice:`, where reading the space refuses it.
+    """
+    block = BLOCKS[section]
+    entries = dict(base.map or {})
+    branches = list(entries["choice"].items or ())
+    for key, node in (change.map or {}).items():
+        having = [index for index, branch in enumerate(branches) if argument_of(block, branch, key) is not None]
+        if key in ("prior", "when", "probabilities") or not having:
+            entries[key] = node
+        for index in having:
+            branches[index] = with_setting(block, branches[index], key, node)
+    entries["choice"] = Node(tuple(branches), entries["choice"].where)
+    return Node(entries, base.where)
+
+
+def argument_of(block: Block, branch: Node, setting: str) -> Argument | None:
+    """Return what the catalog knows of a setting of the entry that a branch names; None if it has no such setting."""
+    name = branch.value if branch.map is None else branch.map.get(block.key, branch).value
+    if not isinstance(name, str):
+        return None
+    try:
+        return catalog.entry(block.kind, name).argument(setting)
+    except ConfigError:
+        return None  # Reading the space says so, with the line.
+
+
+def with_setting(block: Block, branch: Node, setting: str, value: Node) -> Node:
+    """Return a branch with one setting laid over what it has."""
+    entries = {block.key: branch} if branch.map is None else dict(branch.map)
+    entries[setting] = _merged(entries[setting], value) if setting in entries else value
+    return Node(entries, branch.where)

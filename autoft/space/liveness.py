@@ -1,0 +1,149 @@
+"""Which parameters can ever be active: conditions on paths that exist, that can hold, and that do not go round."""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from autoft.core.errors import nearest
+from autoft.space.conditions import Path, When
+from autoft.space.domains import Domain
+from autoft.space.nodes import Node, Problems
+from autoft.space.tree import Block, Branch, Parameter, Scalar, Searched, Section, parameters, readings
+
+
+def paths(sections: Iterable[Section]) -> Iterator[str]:
+    """Yield every path without a branch that the sections have."""
+    for section in sections:
+        if isinstance(section, Scalar):
+            yield section.name
+        else:
+            yield from dict.fromkeys(_block_paths(section))
+
+
+def _block_paths(block: Block) -> Iterator[str]:
+    for branch in block.branches:
+        for name, value in branch.bare.items():
+            inner = branch.blocks.get(name)
+            if inner is not None:
+                yield from _block_paths(inner)
+            elif isinstance(value, dict):
+                yield from (f"{block.path}.{name}.{key}" for key in value)
+            else:
+                yield f"{block.path}.{name}"
+
+
+def possible(section: Section, path: Path) -> list[Domain]:
+    """Return the domains of every value that `path` can have in `section`; none if there is no such place."""
+    return [domain for reading in readings(section, path) for domain in reading.domains]
+
+
+def check_conditions(
+    tree: tuple[Section, ...], nodes: dict[str, Node], problems: Problems, *, partial: Collection[str]
+) -> None:
+    """Note every `when:` on a path that does not exist, that can never hold, or that depends on itself.
+
+    Args:
+        tree: The sections.
+        nodes: Where each parameter was written, by label.
+        problems: Takes what is found.
+        partial: Sections that other mistakes left incomplete: what is in them cannot be judged.
+    """
+    by_name = {section.name: section for section in tree}
+    for parameter in parameters(tree):
+        node = nodes.get(parameter.label)
+        for when in parameter.when:
+            section = by_name.get(when.path.section)
+            found = [] if section is None else possible(section, when.path)
+            if when.path.section in partial:
+                continue
+            if not found:
+                hint = nearest(str(when.path), paths(tree))
+                problem = f"has `when:` on '{when.path}', which is not in this space"
+                problems.add(parameter.path, problem, node, hint=hint)
+            elif not any(when.test.can_hold(domain) for domain in found):
+                problem = f"has `when:` on '{when.path}' that can never hold"
+                problems.add(parameter.path, problem, node, hint=_seen(when, found))
+    try:
+        activation_order(tree)
+    except CycleError as error:
+        chain = " -> ".join(error.args[1])
+        label = error.args[1][0]
+        problems.add(label, f"depends on itself through `when:`: {chain}", nodes.get(label))
+
+
+def _seen(when: When, found: list[Domain]) -> str:
+    values = [value for domain in found for value in getattr(domain, "values", ())]
+    close = nearest(str((when.test.values or ("",))[0]), map(str, values))
+    names = ", ".join(dict.fromkeys(map(str, values)))
+    return f"{close} It can be: {names}." if names else close
+
+
+def activation_order(sections: tuple[Section, ...]) -> list[Parameter]:
+    """Return the parameters so that each comes after all that decide whether it is active.
+
+    Raises:
+        CycleError: If there is no such order.
+    """
+    every = {parameter.label: parameter for parameter in parameters(sections)}
+    if not any(parameter.when for parameter in every.values()):
+        return list(every.values())
+    by_name = {section.name: section for section in sections}
+    sorter = TopologicalSorter({label: set(decided_by(one, by_name)) for label, one in every.items()})
+    return [every[label] for label in sorter.static_order()]
+
+
+def decided_by(parameter: Parameter, by_name: Mapping[str, Section]) -> Iterator[str]:
+    """Yield the labels of the parameters that decide whether this one is active."""
+    yield from (condition.label for condition in parameter.conditions)
+    for when in parameter.when:
+        for reading in readings(by_name[when.path.section], when.path) if when.path.section in by_name else ():
+            yield from (label for label, _ in reading.guards)
+            if reading.label is not None:
+                yield reading.label
+
+
+def without_dead(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """Return the sections with each parameter that can never be active replaced by what stands for it then."""
+    while True:
+        by_name = {section.name: section for section in sections}
+        alive = tuple(_pruned(section, by_name) for section in sections)
+        if alive == sections:
+            return sections
+        sections = alive
+
+
+def _pruned(section: Section, by_name: dict[str, Section]) -> Section:
+    if isinstance(section, Scalar):
+        if isinstance(section.value, Searched) and _is_dead(section.value, by_name):
+            return dataclasses.replace(section, value=section.fallback)
+        return section
+    return _pruned_block(section, by_name)
+
+
+def _pruned_block(section: Block, by_name: dict[str, Section]) -> Block:
+    if section.choice is not None and _is_dead(section.choice, by_name):
+        key = section.key
+        rest = {name: value for name, value in section.fallback.items() if name != key}
+        name = section.fallback[key]
+        only = Branch(label=name, name=name, settings=rest, bare=section.fallback)
+        return dataclasses.replace(section, branches=(only,), choice=None)
+    branches = tuple(_live_branch(branch, by_name) for branch in section.branches)
+    return section if branches == section.branches else dataclasses.replace(section, branches=branches)
+
+
+def _live_branch(branch: Branch, by_name: dict[str, Section]) -> Branch:
+    dead = {name for name, searched in branch.searched.items() if _is_dead(searched, by_name)}
+    blocks = {name: _pruned_block(block, by_name) for name, block in branch.blocks.items()}
+    if not dead and blocks == branch.blocks:
+        return branch
+    settings = {name: blocks.get(name, value) for name, value in branch.settings.items() if name not in dead}
+    return dataclasses.replace(branch, settings=settings)
+
+
+def _is_dead(searched: Searched, by_name: dict[str, Section]) -> bool:
+    for when in searched.when:
+        section = by_name.get(when.path.section)
+        found = [] if section is None else possible(section, when.path)
+        if not any(when.test.can_hold(domain) for domain in found):
+            return True
+    return False

@@ -1,0 +1,114 @@
+"""A space as it was written: JSON values that know their file and line."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoft.core.errors import SpaceError
+from autoft.space.domains import Domain
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value and where it was written."""
+
+    value: Any
+    """A scalar, a tuple of nodes, or a dict from key to node."""
+    where: str = ""
+    """As "file:line"; "" for what was not read from a file."""
+
+    @property
+    def map(self) -> dict[str, "Node"] | None:
+        """The entries of a map; None for anything else."""
+        return self.value if isinstance(self.value, dict) else None
+
+    @property
+    def items(self) -> tuple["Node", ...] | None:
+        """The elements of a list; None for anything else."""
+        return self.value if isinstance(self.value, tuple) else None
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether this is neither a map nor a list."""
+        return not isinstance(self.value, dict | tuple)
+
+    def plain(self) -> Any:
+        """Return the value as plain JSON."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, tuple):
+            return [node.plain() for node in self.value]
+        return self.value
+
+
+def to_node(value: Any, *, where: str = "") -> Node:
+    """Return the node of plain JSON values and domain objects, nested in any way.
+
+    Raises:
+        SpaceError: If something in it is neither.
+    """
+    if isinstance(value, Node):
+        return value
+    if isinstance(value, Domain):
+        return to_node(value.to_json(), where=where)
+    if isinstance(value, Mapping):
+        return Node({str(key): to_node(inner, where=where) for key, inner in value.items()}, where)
+    if isinstance(value, list | tuple):
+        return Node(tuple(to_node(inner, where=where) for inner in value), where)
+    if value is None or isinstance(value, bool | int | float | str):
+        return Node(value, where)
+    if isinstance(value, np.generic):
+        return to_node(value.item(), where=where)
+    raise SpaceError([f"A space holds numbers, texts, lists, maps and domains, not {value!r}."])
+
+
+class Problems:
+    """The mistakes of a space, gathered in one pass."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, path: str, problem: str, node: Node | None = None, *, hint: str = "") -> None:
+        """Note that `path`, written at `node`, has a problem: "must be ..., not ..."; no full stop."""
+        self.say(f"{place(path, node)} {problem}.{hint}", node)
+
+    def say(self, sentence: str, node: Node | None) -> None:
+        """Note a whole sentence, once."""
+        file, _, line = (node.where if node is not None else "").rpartition(":")
+        self._found.setdefault(sentence, (file, int(line) if line.isdecimal() else 0))
+
+    @property
+    def sentences(self) -> list[str]:
+        """All of them, in the order of the lines of each file."""
+        return sorted(self._found, key=self._found.__getitem__)
+
+    def check(self) -> None:
+        """Refuse the space if there is any problem.
+
+        Raises:
+            SpaceError: With all of them.
+        """
+        if self._found:
+            raise SpaceError(self.sentences)
+
+
+def place(path: str, node: Node | None) -> str:
+    """Return "optimizer.lr (vision.yaml:12)"."""
+    return f"{path} ({node.where})" if node is not None and node.where else path
+
+
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

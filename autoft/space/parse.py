@@ -1,0 +1,126 @@
+"""From nodes to the checked tree: every mistake of a space, in one pass."""
+
+from dataclasses import dataclass
+
+from autoft.core import catalog
+from autoft.core.configs import Budget
+from autoft.core.errors import SpaceError, nearest
+from autoft.core.jsonable import Json
+from autoft.core.recipe import sections
+from autoft.space.forbid import Forbidden, check_possible, judged, read_forbidden
+from autoft.space.liveness import check_conditions, without_dead
+from autoft.space.nodes import Node, Problems, place, shown
+from autoft.space.plan import Plan
+from autoft.space.query import expanded
+from autoft.space.rules import check_rules
+from autoft.space.sections import SectionReader
+from autoft.space.tree import Section
+
+DEFAULT_BUDGET = Budget(trials=32, epochs=12)
+"""For what neither the space nor the person gives."""
+
+RESERVED = ("task", "extends", "description", "budget", "forbid")
+"""Top-level keys that are no section."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tree:
+    """A checked space."""
+
+    task: str
+    description: str
+    budget: Budget
+    sections: tuple[Section, ...]
+    """All of them, in the order of `core.recipe.sections`."""
+    forbidden: tuple[Forbidden, ...]
+    """Combinations that no draw holds."""
+    plan: Plan
+    """What it can do."""
+
+
+def parse_space(root: Node, *, task: str | None = None, narrowing: bool = False) -> Tree:
+    """Return the tree that `root` writes.
+
+    Args:
+        root: The whole space, `extends` already resolved.
+        task: The task of the data, if it is known; a space of another task is refused.
+        narrowing: Whether the space was checked before and only got smaller: a parameter whose condition can no
+            longer hold is then dropped, and is a mistake otherwise.
+
+    Raises:
+        SpaceError: With all mistakes.
+    """
+    problems = Problems()
+    entries = root.map
+    if entries is None:
+        raise SpaceError([f"{place('A space', root)} must be a map with `task:`, not {shown(root.plain())}."])
+    known = (*RESERVED, *sections())
+    for key, node in entries.items():
+        if key not in known:
+            hint = f"{nearest(key, known)} Allowed: {', '.join(known)}."
+            problems.say(f"Unknown section '{key}'{_at(node)}.{hint}", node)
+    found_task = _read_task(root, entries.get("task"), task, problems)
+    reader = SectionReader(found_task, problems)
+    if "backbone" in entries:
+        entries = {**entries, "backbone": expanded(entries["backbone"], found_task, problems)}
+    made = tuple(reader.section(name, entries.get(name)) for name in sections())
+    budget = _read_budget(entries.get("budget"), problems)
+    description = entries.get("description", Node("")).plain()
+    if not isinstance(description, str):
+        problems.add("description", f"must be a text, not {shown(description)}", entries["description"])
+    whole = tuple(section for section in made if section is not None)
+    if narrowing:
+        problems.check()
+        whole = without_dead(whole)
+    check_conditions(whole, reader.nodes, problems, partial=reader.partial)
+    given = read_forbidden(entries.get("forbid"), problems)
+    own = None if narrowing else root.where.rpartition(":")[0]
+    forbidden = judged(given, whole, problems, partial=reader.partial, own=own)
+    problems.check()
+    plan = Plan(whole, task=found_task or "", forbidden=forbidden)
+    check_possible(plan, given, entries.get("forbid"), problems)
+    problems.check()
+    check_rules(plan, entries, reader.nodes, problems)
+    problems.check()
+    return Tree(
+        task=plan.task, description=str(description), budget=budget, sections=whole, forbidden=forbidden, plan=plan
+    )
+
+
+def _at(node: Node) -> str:
+    return f" ({node.where})" if node.where else ""
+
+
+def _read_task(root: Node, node: Node | None, wanted: str | None, problems: Problems) -> str | None:
+    names = [entry.name for entry in catalog.entries("task")]
+    if node is None and wanted is None:
+        problems.add("task", f"is missing; it is one of {', '.join(names)}", Node(None, root.where.rpartition(":")[0]))
+        return None
+    value = wanted if node is None else node.plain()
+    if value not in names:
+        hint = f"{nearest(str(value), names)} Allowed: {', '.join(names)}."
+        problems.say(f"Unknown task {shown(value)} at {place('task', node)}.{hint}", node)
+        return None
+    if wanted is not None and value != wanted:
+        problems.add("task", f"is {value}, but the data are for {wanted}", node, hint=f" Take a space for {wanted}.")
+    return str(value)
+
+
+def _read_budget(node: Node | None, problems: Problems) -> Budget:
+    values: Json = {"trials": DEFAULT_BUDGET.trials, "epochs": DEFAULT_BUDGET.epochs}
+    if node is None:
+        return Budget(**values)
+    if node.map is None:
+        problems.add("budget", f"must be a map with trials and epochs, not {shown(node.plain())}", node)
+        return Budget(**values)
+    for key, entry in node.map.items():
+        if key not in values:
+            hint = f"{nearest(key, values)} Allowed: trials, epochs."
+            problems.add(f"budget.{key}", "is unknown", entry, hint=hint)
+            continue
+        value = entry.plain()
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            problems.add(f"budget.{key}", f"must be a whole number of at least 1, not {shown(value)}", entry)
+        else:
+            values[key] = value
+    return Budget(**values)

@@ -1,0 +1,155 @@
+"""YAML text to nodes and back: line numbers kept, `1e-5` a number, `yes`, `no`, `on` and `off` texts.
+
+Scalars follow the core schema of YAML 1.2, where PyYAML follows 1.1; tags are refused, so nothing is executed.
+"""
+
+import re
+from typing import Any
+
+import yaml
+
+from autoft.core.errors import SpaceError
+from autoft.core.jsonable import Json
+from autoft.space.nodes import Node
+
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
+_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_TAG = "tag:yaml.org,2002:"
+_TAGS = {
+    f"{_TAG}{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value", "merge")
+}
+"""What PyYAML gives to what has no tag."""
+_MAX_DIGITS = 300
+"""Longer whole numbers are read as floats, as other readers of JSON do."""
+_MAX_NODES = 200_000
+"""Aliases can make a short text grow without bound."""
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_scalar(text: str) -> Any:
+    """Return the value of a plain (unquoted) YAML scalar."""
+    if text in _WORDS:
+        return None
+    if text in _TRUTHS:
+        return _TRUTHS[text]
+    if _INT.fullmatch(text) and len(text) <= _MAX_DIGITS:
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if infinite := _INFINITE.fullmatch(text):
+        return float(f"{infinite[1]}inf")
+    return float("nan") if text in (".nan", ".NaN", ".NAN") else text
+
+
+def parse_yaml(text: str | bytes, *, file: str) -> Node:
+    """Return the nodes of a YAML (or JSON) text; `file` is the name that errors give.
+
+    Raises:
+        SpaceError: If it is not YAML, is empty, or has repeated keys, tags or endless aliases; one sentence each.
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark is not None else ""
+        detail = " ".join(part for part in (error.context, error.problem) if part)
+        raise SpaceError([f"{file}{line} is not valid YAML: {detail}."]) from error
+    except RecursionError as error:
+        raise SpaceError([f"{file} is nested too deeply to be a space."]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpaceError([f"{file} is not a YAML text: {str(error).splitlines()[0]}."]) from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+    if root is None:
+        raise SpaceError([f"{file} is empty; a space has at least `task:`."])
+    reader = _Reader(file)
+    try:
+        node = reader.node(root, root.start_mark.line, ())
+    except RecursionError as error:
+        raise SpaceError([f"{file} is nested too deeply to be a space."]) from error
+    if reader.problems:
+        raise SpaceError(reader.problems)
+    return node
+
+
+class _Reader:
+    """Turns PyYAML's nodes into ours."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[str] = []
+        self.count = 0
+
+    def node(self, source: yaml.Node, line: int, above: tuple[int, ...]) -> Node:
+        where = f"{self.file}:{line + 1}"
+        self.count += 1
+        if id(source) in above or self.count > _MAX_NODES:
+            if not self.problems:
+                self.problems.append(f"{where} has an alias that contains itself or grows without end.")
+            return Node(None, where)
+        if source.tag not in _TAGS:
+            self.problems.append(f"{where} has the tag '{source.tag}'; a space takes plain YAML without tags.")
+            return Node(None, where)
+        above = (*above, id(source))
+        if isinstance(source, yaml.MappingNode):
+            return Node(self.entries(source, above), where)
+        if isinstance(source, yaml.SequenceNode):
+            return Node(tuple(self.node(item, item.start_mark.line, above) for item in source.value), where)
+        is_quoted = isinstance(source, yaml.ScalarNode) and source.style
+        return Node(source.value if is_quoted else read_scalar(source.value), where)
+
+    def entries(self, source: yaml.MappingNode, above: tuple[int, ...]) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
+        for key, value in source.value:
+            line = key.start_mark.line
+            if not isinstance(key, yaml.ScalarNode):
+                self.problems.append(f"{self.file}:{line + 1} has a key that is a map or a list; keys are words.")
+            elif key.value == "<<" and not key.style:
+                parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for part in reversed(parts):
+                    if isinstance(part, yaml.MappingNode) and id(part) not in above:
+                        merged |= self.entries(part, (*above, id(part)))
+                    else:
+                        self.problems.append(f"{self.file}:{line + 1} merges ('<<') something that is no other map.")
+            elif key.value in entries:
+                first = entries[key.value].where
+                self.problems.append(f"{self.file}:{line + 1} has the key '{key.value}' again, after {first}.")
+            else:
+                entries[key.value] = self.node(value, line, above)
+        return merged | entries
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what our reader would not read as a text; writes a domain on one line."""
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        node = super().represent_mapping(tag, mapping, flow_style)
+        if all(isinstance(value, yaml.ScalarNode) or _is_leaf(value) for _, value in node.value):
+            node.flow_style = True
+        return node
+
+
+def _is_leaf(node: yaml.Node) -> bool:
+    """Return whether a list or map holds scalars alone."""
+    inner = [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else node.value
+    return all(isinstance(value, yaml.ScalarNode) for value in inner)
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if isinstance(read_scalar(text), str) and text != "<<" else '"'
+    return dumper.represent_scalar(f"{_TAG}str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump_yaml(values: Json) -> str:
+    """Return JSON values as YAML that `parse_yaml` reads back the same; leaves on one line, order kept."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)

@@ -1,0 +1,79 @@
+"""How a history moves on: by a decision, and by a result."""
+
+from autoft.core.configs import TrialKind, TrialStatus
+from autoft.core.errors import WorkError
+from autoft.strategies.base import Continue, Decision, Done, History, Start, TrialView, Wait
+
+
+def trial_name(history: History, kind: TrialKind) -> str:
+    """Return the name of the next trial of a kind: p01, p02, ... and t0001, t0002, ..."""
+    return f"p{history.num_probes + 1:02d}" if kind == "probe" else f"t{history.num_started + 1:04d}"
+
+
+def decided(history: History, decision: Decision) -> History:
+    """Return the history after a decision.
+
+    Raises:
+        WorkError: If the decision cannot be: it starts beyond the slots, or names a trial that does not stand.
+    """
+    if isinstance(decision, Wait | Done):
+        return history
+    if isinstance(decision, Start):
+        if len(history.running) >= history.slots:
+            raise WorkError(f"A trial was started while all {history.slots} slots were taken.")
+        view = TrialView(
+            trial=trial_name(history, decision.kind),
+            kind=decision.kind,
+            assignment=decision.assignment,
+            until_epoch=decision.until_epoch,
+        )
+        return history.replace(trials=(*history.trials, view))
+    view = history.view(decision.trial)
+    if not view.stands:
+        raise WorkError(f"A decision on trial {view.trial}, which does not stand at the end of an epoch.")
+    if isinstance(decision, Continue):
+        if not view.epoch < decision.until_epoch <= history.num_epochs:
+            raise WorkError(
+                f"Trial {view.trial} stands at epoch {view.epoch} and was sent to {decision.until_epoch}, "
+                f"beyond {history.num_epochs} or behind it."
+            )
+        return _with(history, view, until_epoch=decision.until_epoch)
+    return _with(history, view, status=stopped_status(history, view))
+
+
+def stopped_status(history: History, view: TrialView) -> TrialStatus:
+    """Return what a stopped trial is: a probe; completed if it has all its epochs; paused if time is up; else pruned.
+
+    A paused trial may be taken up again, by a resume with more seconds.
+    """
+    if view.kind == "probe":
+        return "probe"
+    if view.epoch >= history.num_epochs:
+        return "completed"
+    return "paused" if history.time_is_up else "pruned"
+
+
+def reported(
+    history: History, trial: str, value: float | None, *, seconds: float, status: TrialStatus = "running"
+) -> History:
+    """Return the history after one more epoch of a trial.
+
+    Args:
+        history: The trial runs, and has not reached its `until_epoch`.
+        trial: Its name.
+        value: The objective after the epoch; None: not finite.
+        seconds: Wall clock of the epoch.
+        status: Other than `running` if the trial ended by itself.
+
+    Raises:
+        WorkError: If the trial does not run, or was not allowed this epoch.
+    """
+    view = history.view(trial)
+    if not view.is_running or view.stands:
+        raise WorkError(f"Trial {trial} reported an epoch that no decision allowed it.")
+    return _with(history, view, values=(*view.values, value), cost_seconds=view.cost_seconds + seconds, status=status)
+
+
+def _with(history: History, view: TrialView, **changes: object) -> History:
+    changed = view.replace(**changes)
+    return history.replace(trials=tuple(changed if old is view else old for old in history.trials))

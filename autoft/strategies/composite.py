@@ -1,0 +1,148 @@
+"""A searcher and a scheduler as one strategy: probes, the default recipe, then the searcher, within the budget."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from autoft.core import catalog
+from autoft.core.configs import StrategyConfig
+from autoft.core.errors import ConfigError, WorkError, nearest
+from autoft.core.jsonable import Json
+from autoft.space import Choice, SearchSpace
+from autoft.strategies.base import (
+    Assignment,
+    Continue,
+    Decision,
+    Done,
+    History,
+    Scheduler,
+    Searcher,
+    Start,
+    Stop,
+    Strategy,
+    TrialView,
+    Verdict,
+    Wait,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composite:
+    """Decide, in this order: who of those that stand goes on, whether time is up, what to start.
+
+    Budget: `trials` counts what was started, probes left out. With `seconds` every decision grants one epoch, so
+    that each trial is asked about at the end of each; the first one asked after the time is up stops, and the search
+    is over with the longest epoch that was then in flight. Without it a decision grants all epochs up to the next rung.
+    """
+
+    searcher: Searcher
+    scheduler: Scheduler
+
+    def next(self, history: History) -> Decision:
+        """Return the next decision; the same for equal histories."""
+        standing = next((view for view in history.trials if view.stands), None)
+        if standing is not None:
+            return self._judge(history, standing)
+        num_running = len(history.running)
+        if history.time_is_up:
+            return _pause(num_running, "the time is up")
+        if num_running >= history.slots:
+            return Wait(reason=f"all {history.slots} slots are taken")
+        if (started := self._start(history)) is not None:
+            return started
+        return _pause(num_running, f"all {history.budget.trials} trials of the budget were started")
+
+    def _judge(self, history: History, view: TrialView) -> Decision:
+        if view.kind == "probe":
+            return Stop(trial=view.trial, reason="a probe has one epoch")
+        if view.epoch >= history.num_epochs:
+            return Stop(trial=view.trial, reason=f"it has trained all {history.num_epochs} epochs")
+        if history.time_is_up:
+            return Stop(trial=view.trial, reason="the time is up")
+        rungs = self.scheduler.rungs(history.num_epochs)
+        if view.epoch in rungs:
+            verdict = self.scheduler.judge(history, view)
+        else:
+            verdict = Verdict(goes_on=True, reason=f"on its way to rung {_next_rung(rungs, view.epoch)}")
+        if not verdict.goes_on:
+            return Stop(trial=view.trial, reason=verdict.reason)
+        return Continue(trial=view.trial, until_epoch=_granted(history, rungs, view.epoch), reason=verdict.reason)
+
+    def _start(self, history: History) -> Start | None:
+        backbones = history.space.backbones()
+        if history.num_probes < len(backbones):
+            return _probe(history, backbones[history.num_probes])
+        if history.budget.trials is not None and history.num_started >= history.budget.trials:
+            return None
+        rungs = self.scheduler.rungs(history.num_epochs)
+        if history.num_started == 0:
+            return _trial(history, history.space.default(), rungs, "the space's default recipe is tried first")
+        suggestion = self.searcher.suggest(history, rungs=rungs)
+        return _trial(history, suggestion.assignment, rungs, suggestion.reason)
+
+
+def build_strategy(searcher: StrategyConfig, scheduler: StrategyConfig) -> Strategy:
+    """Return the strategy that a searcher and a scheduler of the catalog make together.
+
+    Raises:
+        ConfigError: If a name or an option is unknown, or an option's value not allowed.
+    """
+    return Composite(searcher=_build("searcher", searcher), scheduler=_build("scheduler", scheduler))
+
+
+def _build(kind: catalog.Kind, config: StrategyConfig) -> Any:
+    entry = catalog.entry(kind, config.name)
+    names = [argument.name for argument in entry.arguments]
+    for name, value in config.options.items():
+        argument = entry.argument(name)
+        if argument is None:
+            allowed = f"Allowed: {', '.join(names)}." if names else "It has no options."
+            raise ConfigError(f"The {kind} {entry.name} has no option '{name}'.{nearest(name, names)} {allowed}")
+        if problem := argument.problem(value):
+            raise ConfigError(f"{kind} {entry.name}: option {name} {problem}.")
+    return entry.load()(**config.options)
+
+
+def _probe(history: History, backbone: Json) -> Start:
+    return Start(
+        assignment=_backbone_assignment(history.space, backbone),
+        kind="probe",
+        until_epoch=1,
+        reason=f"the frozen probe of {backbone['name']}: every backbone is probed first",
+        recipe={"backbone": backbone, "finetune": {"mode": "probe"}},
+    )
+
+
+def _backbone_assignment(space: SearchSpace, backbone: Json) -> Assignment:
+    """Return the values of the backbone's parameters, and of no others, that give `backbone`."""
+    defaults = {parameter.label: parameter.domain.default for parameter in space.parameters}
+    branch = next((parameter for parameter in space.parameters if parameter.label == "backbone"), None)
+    for label in branch.domain.values if branch and isinstance(branch.domain, Choice) else (None,):
+        assignment = space.active(defaults if label is None else defaults | {"backbone": label})
+        if space.recipe(assignment)["backbone"] == backbone:
+            return {key: value for key, value in assignment.items() if key.partition("[")[0] == "backbone"}
+    raise WorkError(f"The space's own backbone {backbone['name']} is none of its branches.")
+
+
+def _trial(history: History, assignment: Assignment, rungs: tuple[int, ...], reason: str) -> Start:
+    return Start(
+        assignment=assignment,
+        kind="trial",
+        until_epoch=_granted(history, rungs, 0),
+        reason=reason,
+        recipe=history.space.recipe(assignment),
+    )
+
+
+def _granted(history: History, rungs: tuple[int, ...], epoch: int) -> int:
+    """Return the epoch up to which a trial that has trained `epoch` may train before it is asked about again."""
+    return epoch + 1 if history.budget.seconds is not None else _next_rung(rungs, epoch)
+
+
+def _next_rung(rungs: tuple[int, ...], epoch: int) -> int:
+    return next(rung for rung in rungs if rung > epoch)
+
+
+def _pause(num_running: int, reason: str) -> Decision:
+    if num_running:
+        return Wait(reason=f"{reason}; {num_running} still in flight")
+    return Done(reason=reason)

@@ -1,0 +1,57 @@
+"""Forward passes over all rows: for validation, features, and prediction alike."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoft.tasks.inputs import Inputs
+
+
+@torch.inference_mode()
+def forward_all(
+    forward: Callable[..., Tensor],
+    module: nn.Module,
+    inputs: Inputs,
+    encoded: Any,
+    *,
+    num_rows: int,
+    batch_size: int,
+    device: torch.device,
+    channels_last: bool,
+    autocast: AbstractContextManager[Any],
+    heartbeat: Callable[[], None] | None = None,
+) -> Tensor:
+    """Return `forward` of every row, float32 (N, K) on the processor, in the order of the rows.
+
+    Args:
+        forward: The module itself, or a method of it.
+        module: Put into evaluation mode for the pass, and back after it.
+        inputs: Encoded the rows.
+        encoded: What `inputs.encode` returned.
+        num_rows: N, at least 1.
+        batch_size: Rows of one pass; the last may have fewer. The last digits can depend on it.
+        device: Where the module is.
+        channels_last: Memory layout of pictures.
+        autocast: The context of the pass.
+        heartbeat: Called after each batch.
+    """
+    was_training = module.training
+    # LeViT and its like keep biases of an evaluation until they train; an average of weights never does.
+    module.train()
+    module.eval()
+    parts = []
+    # Rows of like length together: less padding. The sort is stable, so the batches are the same every time.
+    order = inputs.lengths(encoded)[:num_rows].argsort(stable=True)
+    for indices in torch.split(order, batch_size):
+        batch = inputs.batch(encoded, indices)
+        with autocast:
+            result = forward(*inputs.finish(batch, device, channels_last=channels_last))
+        parts.append(result.float())
+        if heartbeat is not None:
+            heartbeat()
+    module.train(was_training)
+    results = torch.cat(parts).cpu()
+    return torch.empty_like(results).index_copy_(0, order, results)

@@ -1,0 +1,36 @@
+"""Linear probing, then fine-tuning."""
+
+from typing import TYPE_CHECKING
+
+from autoft.core.errors import ConfigError
+from autoft.training.finetune.learning import head_groups, l2_sp, layer_groups, pretrained
+from autoft.training.finetune.plans import Plan
+from autoft.training.solver import fit_linear, linear_head
+
+if TYPE_CHECKING:
+    from autoft.training.workbench import Workbench
+
+
+def lp_ft(bench: "Workbench") -> Plan:
+    """Let all weights learn, the head from the frozen probe's solution.
+
+    Raises:
+        ConfigError: If the head is not linear.
+
+    Reference: Kumar et al., Fine-Tuning can Distort Pretrained Features, arXiv:2202.10054.
+    """
+    recipe = bench.config.recipe
+    settings, head = recipe["finetune"], recipe["head"]["name"]
+    if head != "linear":
+        raise ConfigError(f"finetune.mode lp_ft starts from the linear probe: head.name must be linear, not {head}.")
+
+    def begin() -> None:
+        features = {split: bench.frozen_features(split).double() for split in ("train", "val")}
+        targets = {split: bench.targets(split) for split in ("train", "val")}
+        fit_linear(linear_head(bench.network), features, targets, heartbeat=bench.heartbeat)
+
+    return Plan(
+        groups=head_groups(bench) + layer_groups(bench, layer_decay=settings["layer_decay"]),
+        begin=begin,
+        penalise=l2_sp(settings["l2_sp"], pretrained(bench)),
+    )

@@ -1,0 +1,180 @@
+"""The training loop of one trial."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from autoft.core.configs import EpochResult, EpochStatus
+from autoft.core.jsonable import Json, finite_or_none
+from autoft.core.storage import Store
+from autoft.optim import ParamGroup, load_optimizer_state, optimizer_state
+from autoft.tasks import state_hash
+from autoft.training import checkpoint
+from autoft.training.finetune import plan
+from autoft.training.updates import Updates
+from autoft.training.workbench import Workbench
+
+
+class Trial:
+    """A trial that trains epoch by epoch, and goes on from its own last checkpoint.
+
+    All randomness of epoch e comes from the seed and e, so a trial that was interrupted between epochs gives the
+    same weights as one that was not.
+    """
+
+    def __init__(self, bench: Workbench, store: Store, *, epochs_recorded: int = 0) -> None:
+        self.bench = bench
+        self.config = bench.config
+        self.epoch = 0
+        self._store = store
+        self._plan = plan(bench)
+        self._updates = Updates(bench, self._plan)
+        self._learning = _learning(bench.network, self._plan.groups, is_frozen=self._updates.is_frozen)
+        self._best: Json = {"epoch": 0, "value": None, "config": self.config.digest()}
+        self._unreported: EpochResult | None = None
+        self._epochs_recorded = epochs_recorded
+        self._resume()
+        if self.epoch == 0 and self._plan.begin is not None:
+            self._plan.begin()
+
+    def run_epoch(self) -> EpochResult:
+        """Train one epoch, validate, save, and say how it went.
+
+        An epoch that was trained and saved before, but that nobody heard of, is told and not trained again; one that
+        was heard of, but whose checkpoint is lost, is trained again and not told twice.
+        """
+        result = self._unreported or self._next_epoch()
+        self._unreported = None
+        while result.epoch <= self._epochs_recorded and result.status == "running":
+            result = self._next_epoch()
+        return result
+
+    def _next_epoch(self) -> EpochResult:
+        start = time.perf_counter()
+        self.epoch += 1
+        loss, learning_rate = self._updates.run(self.epoch)
+        trained = time.perf_counter()
+        metrics: Json = {"train_loss": finite_or_none(loss)}
+        if math.isfinite(loss):
+            logits = self._val_logits(self._kept)
+            metrics |= self.bench.quality(logits, "val")
+        evaluated = time.perf_counter()
+        metrics |= self.bench.costs()
+        value = metrics.get(self.bench.objective.column)
+        if value is not None:
+            self._updates.schedule.observe(value if self.bench.objective.maximize else -value)
+        is_best = value is not None and (
+            self._best["value"] is None or self.bench.objective.better(value, self._best["value"])
+        )
+        status, reason = self._status(metrics, is_best=is_best)
+        result = EpochResult(
+            epoch=self.epoch,
+            metrics=metrics,
+            seconds=evaluated - start,
+            status=status,
+            is_best=is_best,
+            reason=reason,
+            timings={"train": trained - start, "evaluate": evaluated - trained},
+            learning_rate=learning_rate,
+            weights_sha256=self._save_best(value) if is_best else state_hash(self._state(self._kept)),
+            config=self.config.to_json(),
+        )
+        if status == "running":
+            self._save_last(result)
+        end = time.perf_counter()
+        timings = {**result.timings, "checkpoint": end - evaluated}
+        return dataclasses.replace(result, seconds=end - start, timings=timings)
+
+    @property
+    def _kept(self) -> nn.Module:
+        """The network that is validated and kept: the average of the weights, if there is one yet."""
+        average = self._updates.average
+        return self.bench.network if average is None or average.module is None else average.module
+
+    @torch.inference_mode()
+    def _val_logits(self, kept: nn.Module) -> Tensor:
+        if not self._updates.is_frozen:
+            return self.bench.logits("val", kept)
+        features = self.bench.frozen_features("val").to(self.bench.execution.torch_device)
+        head = kept.get_submodule("head").eval()
+        return head(features).float().cpu()  # type: ignore[no-any-return]
+
+    def _status(self, metrics: Json, *, is_best: bool) -> tuple[EpochStatus, str]:
+        if metrics["train_loss"] is None or metrics.get("val_loss") is None:
+            return "diverged", f"The loss was not finite in epoch {self.epoch}."
+        if self.epoch >= self.config.epochs:
+            return "completed", f"All {self.config.epochs} epochs are trained."
+        patience = self.config.recipe["patience"]
+        since = 0 if is_best else self.epoch - self._best["epoch"]
+        if patience is not None and since >= patience:
+            return "early_stopped", f"No improvement in {since} epochs."
+        return "running", ""
+
+    def _save_best(self, value: float | None) -> str:
+        """Save the weights, the best so far, and return their hash."""
+        self._best |= {"epoch": self.epoch, "value": value}
+        state = self._state(self._kept)
+        checkpoint.save(self._store, "best", state, {"epoch": self.epoch, "value": value})
+        return state_hash(state)
+
+    def _save_last(self, result: EpochResult) -> None:
+        """Save all that the next epoch needs."""
+        updates = self._updates
+        state, rest = optimizer_state(updates.optimizer)
+        tensors = {f"optimizer.{name}": tensor for name, tensor in state.items()}
+        tensors |= {f"model.{name}": tensor for name, tensor in self._state(self.bench.network).items()}
+        if updates.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in updates.average.state().items()}
+        about = {
+            "epoch": self.epoch,
+            "best": self._best,
+            "optimizer": rest,
+            "schedule": updates.schedule.state(),
+            "result": result.to_json(),
+        }
+        checkpoint.save(self._store, "last", tensors, about)
+
+    def _state(self, network: nn.Module) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in network.state_dict().items() if name in self._learning}
+
+    def _resume(self) -> None:
+        """Go on from the last checkpoint, if this very configuration left one."""
+        last = checkpoint.load(self._store, "last")
+        if last is None or last.about["best"]["config"] != self._best["config"]:
+            return
+        load_learned(self.bench.network, _under("model.", last.tensors))
+        if self._updates.average is not None:
+            self._updates.average.load(_under("average.", last.tensors))
+        load_optimizer_state(self._updates.optimizer, _under("optimizer.", last.tensors), last.about["optimizer"])
+        self._updates.schedule.load(last.about["schedule"])
+        self.epoch, self._best = last.about["epoch"], last.about["best"]
+        if self.epoch > self._epochs_recorded:
+            self._unreported = EpochResult.from_json(last.about["result"], where="the checkpoint")
+
+
+def load_learned(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load what a trial learned; what it left as it was pretrained is not among `tensors`.
+
+    Raises:
+        RuntimeError: If a tensor has no place in the network.
+    """
+    unexpected = network.load_state_dict(tensors, strict=False).unexpected_keys
+    if unexpected:
+        raise RuntimeError(f"The checkpoint holds {unexpected[0]}, which the network has not.")
+
+
+def _learning(network: nn.Module, groups: Sequence[ParamGroup], *, is_frozen: bool) -> frozenset[str]:
+    """Return the names of all tensors that training changes: parameters that learn, and buffers beside them."""
+    learning = {id(parameter) for group in groups for parameter in group.parameters}
+    parameters = dict(network.named_parameters())
+    learned = {name for name, parameter in parameters.items() if id(parameter) in learning}
+    buffers = network.state_dict().keys() - parameters.keys()
+    return frozenset(learned | {name for name in buffers if not (is_frozen and name.startswith("backbone."))})
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

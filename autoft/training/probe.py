@@ -1,0 +1,66 @@
+"""The frozen probe: features of the pretrained backbone, and a linear head by a fixed solver."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from autoft.core.configs import EpochResult
+from autoft.core.storage import Store
+from autoft.tasks import state_hash
+from autoft.training import checkpoint
+from autoft.training.solver import fit_linear, linear_head
+from autoft.training.workbench import Workbench
+
+
+class Probe:
+    """A trial of one epoch: multinomial logistic regression on frozen features.
+
+    The head gets the solution, so the network predicts by itself.
+
+    Reference: Kornblith et al., Do Better ImageNet Models Transfer Better?, arXiv:1805.08974.
+    """
+
+    def __init__(self, bench: Workbench, store: Store) -> None:
+        self.bench = bench
+        self.config = bench.config
+        self._store = store
+
+    def run_epoch(self) -> EpochResult:
+        """Compute the features, solve, evaluate, save."""
+        start = time.perf_counter()
+        bench = self.bench
+        features = {split: bench.frozen_features(split).double() for split in ("train", "val")}
+        seconds_features = time.perf_counter() - start
+        targets = {split: bench.targets(split) for split in features}
+        layer = linear_head(bench.network)
+        fit_linear(layer, features, targets, heartbeat=bench.heartbeat)
+        with torch.no_grad():
+            device = layer.weight.device
+            logits = {s: layer(values.float().to(device)).cpu() for s, values in features.items()}
+        seconds_solve = time.perf_counter() - start - seconds_features
+        metrics = {
+            "train_loss": bench.quality(logits["train"], "train")["train_loss"],
+            **bench.quality(logits["val"], "val"),
+            **bench.costs(),
+        }
+        is_finite = metrics["val_loss"] is not None
+        state = head_state(bench)
+        about = {"epoch": 1, "metrics": metrics}
+        checkpoint.save(self._store, "best", state, about)
+        return EpochResult(
+            epoch=1,
+            metrics=metrics,
+            seconds=time.perf_counter() - start,
+            status="completed" if is_finite else "diverged",
+            is_best=is_finite,
+            reason="A probe is one solve." if is_finite else "The frozen features were not finite.",
+            timings={"data": 0.0, "evaluate": seconds_features, "train": seconds_solve},
+            weights_sha256=state_hash(state),
+            config=self.config.to_json(),
+        )
+
+
+def head_state(bench: Workbench) -> dict[str, Tensor]:
+    """Return the head's weights under the names that they have in the network."""
+    return {f"head.{name}": value.detach() for name, value in bench.network.head.state_dict().items()}

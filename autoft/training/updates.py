@@ -1,0 +1,240 @@
+"""One epoch of updates: from rows to a step of the optimizer."""
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autoft.augment import build_augmentation, build_mixing
+from autoft.augment.policy import Batch
+from autoft.core.errors import ConfigError
+from autoft.core.seeds import derive_seed, generator
+from autoft.optim import SAM, build_optimizer, build_schedule, peak_lr, set_learning_rate
+from autoft.training.averaging import build_averaging
+from autoft.training.finetune import Plan, set_train_mode
+from autoft.training.regularization import Embed, build_regularization
+from autoft.training.resizing import build_resizing
+from autoft.training.sampling import build_sampling
+from autoft.training.workbench import Workbench
+
+CHECK_EVERY = 16
+"""Updates between looks at the loss: each look makes a GPU wait."""
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+"""Places of rows within a split."""
+POOL = 32
+"""Updates over which rows of like length are brought together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A micro-batch on the device, after all that chance does to it."""
+
+    inputs: Batch
+    """Of the network, or of its head where the backbone's features are known."""
+    targets: Tensor
+    """int64 (B,), or probabilities (B, C) where labels were mixed."""
+    embed: Embed | None
+    """What happens to the embeddings of texts."""
+
+
+class Updates:
+    """Everything between the rows of an epoch and the weights after it.
+
+    All randomness of epoch e comes from the seed and e.
+    """
+
+    def __init__(self, bench: Workbench, plan: Plan) -> None:
+        self.bench = bench
+        self.plan = plan
+        recipe = self._recipe = bench.config.recipe
+        self._epochs = bench.config.epochs
+        learning = {id(parameter) for group in plan.groups for parameter in group.parameters}
+        self.is_frozen = not any(id(parameter) in learning for parameter in bench.network.backbone.parameters())
+        """Whether no weight of the backbone learns in any epoch."""
+        self.optimizer = build_optimizer(recipe["optimizer"], plan.groups)
+        num_rows = bench.dataset.num_rows("train")
+        self.num_updates = math.ceil(num_rows / (recipe["batch_size"] * recipe["accumulation"]))
+        num_steps = self.num_updates * self._epochs
+        self.schedule = build_schedule(recipe["schedule"], num_steps=num_steps)
+        self.average = build_averaging(recipe["averaging"], bench.network, num_steps)
+        self._num_classes = len(bench.dataset.labels)
+        counts = np.bincount(bench.dataset.targets("train"), minlength=self._num_classes)
+        self._loss = bench.task.build_loss(recipe, counts.tolist(), device=bench.execution.torch_device)
+        self._regularization = build_regularization(recipe["regularization"])
+        self._sample = build_sampling(recipe["sampling"])
+        self._augment = build_augmentation(recipe["augmentation"], bench.backbone.preprocessing)
+        self._mix = build_mixing(recipe["mixing"])
+        self._resizing = build_resizing(recipe["resizing"], bench.backbone.preprocessing.get("size", 0))
+        changes_inputs = self._augment is not None or self._mix is not None or recipe["resizing"]["name"] != "fixed"
+        self._uses_features = self.is_frozen and not changes_inputs
+
+    def run(self, epoch: int) -> tuple[float, float]:
+        """Train one epoch, counted from 1.
+
+        Returns:
+            The mean training loss of its rows (not finite: the epoch stopped there), and the last learning rate.
+        """
+        bench, seed = self.bench, self.bench.config.seed
+        torch.manual_seed(derive_seed(seed, "epoch", epoch))
+        draws = torch.Generator().manual_seed(derive_seed(seed, "augmentation", epoch))
+        if self.plan.start_epoch is not None:
+            self.plan.start_epoch(epoch)
+        set_train_mode(bench.network)
+        total = torch.zeros((), device=bench.execution.torch_device)
+        rate, first, largest = 0.0, (epoch - 1) * self.num_updates, peak_lr(self._recipe["optimizer"])
+        for step, batches in enumerate(self.deal(epoch), start=first):
+            rate = largest * self.schedule.factor(step)
+            set_learning_rate(self.optimizer, rate)
+            total += self._update(batches, draws, epoch)
+            if self.average is not None:
+                self.average.update(bench.network, step)
+            if (step - first) % CHECK_EVERY == 0 and not math.isfinite(total.item()):
+                break
+        return total.item() / bench.dataset.num_rows("train"), rate
+
+    def deal(self, epoch: int) -> Iterator[list[Rows]]:
+        """Yield the rows of each update of an epoch in batches of nearly equal size, of `micro_batch` at most."""
+        bench, seed = self.bench, self.bench.config.seed
+        lengths = bench.inputs.lengths(bench.encoded("train")).numpy()
+        sampled = self._sample(bench.dataset.targets("train"), generator(seed, "sampling", epoch))
+        for places in deal(lengths[sampled], self.num_updates, generator(seed, "order", epoch)):
+            yield np.array_split(sampled[places], math.ceil(len(places) / bench.execution.micro_batch))
+
+    def _update(self, batches: list[Rows], draws: torch.Generator, epoch: int) -> Tensor:
+        """Do one update, and return the sum of its rows' losses."""
+        num_rows = sum(len(rows) for rows in batches)
+        prepared: Iterable[Prepared] = (self._prepare(rows, draws, epoch) for rows in batches)
+        if isinstance(self.optimizer, SAM):
+            prepared = list(prepared)
+        loss = self._backward(prepared, num_rows)
+        if isinstance(self.optimizer, SAM):
+            with self.optimizer.perturbed(), kept_statistics(self.bench.network):
+                self._backward(prepared, num_rows)
+        if self.plan.penalise is not None:
+            self.plan.penalise()
+        self._clip()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _prepare(self, rows: Rows, draws: torch.Generator, epoch: int) -> Prepared:
+        bench, device = self.bench, self.bench.execution.torch_device
+        indices = torch.from_numpy(rows)
+        targets = bench.targets("train")[indices].to(device)
+        if self._uses_features:
+            return Prepared((bench.frozen_features("train")[indices].to(device),), targets, None)
+        batch = tuple(
+            part.to(device, non_blocking=True) for part in bench.inputs.batch(bench.encoded("train"), indices)
+        )
+        side = self._resizing.side(epoch, self._epochs)
+        if side:
+            batch = (self._resizing.resize(batch[0], side),)
+        if self._augment is not None:
+            batch = self._augment(batch, draws)
+        inputs = bench.inputs.finish(batch, device, channels_last=bench.execution.channels_last)
+        if self._mix is None:
+            return Prepared(inputs, targets, None)
+        mixed = self._mix(inputs, nn.functional.one_hot(targets, self._num_classes).float(), draws)
+        return Prepared(mixed.inputs, mixed.targets_BC, mixed.embed)
+
+    def _backward(self, batches: Iterable[Prepared], num_rows: int) -> Tensor:
+        """Add the gradients of the mean loss of all rows to what is there, and return the sum of the losses."""
+        total = torch.zeros((), device=self.bench.execution.torch_device)
+        for batch in batches:
+            share = len(batch.targets) / num_rows
+            loss = self._loss_of(batch) * share
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() * num_rows
+            self.bench.heartbeat()
+        return total
+
+    def _loss_of(self, batch: Prepared) -> Tensor:
+        bench = self.bench
+
+        def forward(embed: Embed | None) -> Tensor:
+            if self._uses_features:
+                logits: Tensor = bench.network.head(*batch.inputs)
+                return logits
+            with bench.execution.autocast(), embedded(bench.backbone.embeddings, batch.embed, embed):
+                logits = bench.network(*batch.inputs)
+            return logits.float()
+
+        if self._regularization is None:
+            return self._loss(forward(None), batch.targets)
+        return self._regularization(forward, self._loss, batch.targets)
+
+    def _clip(self) -> None:
+        parameters = [parameter for group in self.plan.groups for parameter in group.parameters]
+        if (largest := self._recipe["clip_value"]) is not None:
+            nn.utils.clip_grad_value_(parameters, largest)
+        if (norm := self._recipe["clip_norm"]) is not None:
+            nn.utils.clip_grad_norm_(parameters, norm)
+
+
+def deal(lengths: Rows, num_updates: int, draws: np.random.Generator) -> list[Rows]:
+    """Return the rows of each update: every row once, sizes that differ by one at most, like lengths together.
+
+    The rows are shuffled; within every `POOL` updates they are sorted by length, so that little is padded; then the
+    updates are shuffled.
+
+    Args:
+        lengths: What a row costs within a batch that is padded to its longest, (N,).
+        num_updates: How many updates.
+        draws: The only source of chance.
+    """
+    dealt: list[Rows] = []
+    updates = np.array_split(draws.permutation(len(lengths)), num_updates)
+    for start in range(0, num_updates, POOL):
+        pool = updates[start : start + POOL]
+        rows = np.concatenate(pool)
+        ends = np.cumsum([len(update) for update in pool])[:-1]
+        dealt += np.split(rows[np.argsort(lengths[rows], kind="stable")], ends)
+    return [dealt[place] for place in draws.permutation(num_updates)]
+
+
+@contextmanager
+def embedded(embeddings: nn.Module | None, *changes: Embed | None) -> Iterator[None]:
+    """Pass what `embeddings` gives, (B, L, E), through `changes`, the first one first.
+
+    Raises:
+        ConfigError: If there are changes and no embeddings.
+    """
+    active = [change for change in changes if change is not None]
+    if not active:
+        yield
+        return
+    if embeddings is None:
+        raise ConfigError("This backbone has no word embeddings, which mixing or regularization would change.")
+
+    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        for change in active:
+            output = change(output)
+        return output
+
+    handle = embeddings.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def kept_statistics(network: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norms as they are: SAM's second pass is at weights that are not kept."""
+    norms = [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)

@@ -1,0 +1,211 @@
+"""What a trial and a probe share: the network on its device, the encoded rows, a forward pass over a split."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoft import evaluation
+from autoft.backbones import Backbone
+from autoft.core.configs import TrialConfig
+from autoft.core.errors import WeightsError
+from autoft.core.jsonable import Json, digest, finite_or_none
+from autoft.core.metrics import Objective, parse_objective, quality_metrics
+from autoft.data import Dataset, decode_picture
+from autoft.tasks import Classification, Inputs, Network, build_inputs, get_task
+from autoft.tasks.inference import forward_all
+from autoft.training.execution import Execution, choose_execution, default_threads, versions
+from autoft.training.finetune.adapters import install_adapters
+from autoft.training.warm import WarmCache
+
+LATENCY_REPEATS = 9
+
+
+def _no_heartbeat() -> None:
+    """Do nothing: nobody watches."""
+
+
+@dataclass(kw_only=True)
+class Workbench:
+    """A configuration brought to life on this machine."""
+
+    config: TrialConfig
+    """Filled: `weights`, `versions` and `execution` are there."""
+    dataset: Dataset
+    execution: Execution
+    task: Classification
+    backbone: Backbone
+    network: Network
+    inputs: Inputs
+    warm: WarmCache
+    heartbeat: Callable[[], None] = _no_heartbeat
+    _costs: Json = field(default_factory=dict)
+
+    @classmethod
+    def set_up(
+        cls,
+        config: TrialConfig,
+        dataset: Dataset,
+        *,
+        warm: WarmCache,
+        heartbeat: Callable[[], None] = _no_heartbeat,
+    ) -> "Workbench":
+        """Build the network and fill the configuration; an `execution` that is there is obeyed.
+
+        Raises:
+            AutoftError: If weights cannot be had or are not those that the configuration names, or settings do not
+                fit the backbone.
+        """
+        task = get_task(config.task)
+        if config.execution:
+            execution = Execution.from_json(config.execution)
+        else:
+            execution = choose_execution(config, input_kind=task.input_kind, threads=default_threads())
+        torch.set_num_threads(execution.threads)
+        heartbeat()
+        torch.manual_seed(config.seed)
+        if execution.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        backbone = warm.backbone(config.recipe["backbone"])
+        _check_weights(config, backbone)
+        head = task.build_head(backbone.num_features, len(dataset.labels), config.recipe, seed=config.seed)
+        network = Network(backbone.module, head)
+        num_parameters = sum(parameter.numel() for parameter in network.parameters())
+        install_adapters(network, backbone, config.recipe, seed=config.seed)
+        network = network.to(execution.torch_device)
+        if execution.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        heartbeat()
+        filled = config.replace(
+            weights=config.weights or dict(backbone.weights),
+            versions=versions(),
+            execution=config.execution or _as_json(execution),
+        )
+        return cls(
+            config=filled,
+            dataset=dataset,
+            execution=execution,
+            task=task,
+            backbone=backbone,
+            network=network,
+            inputs=build_inputs(backbone.preprocessing),
+            warm=warm,
+            heartbeat=heartbeat,
+            _costs={"parameters": num_parameters},
+        )
+
+    @property
+    def objective(self) -> Objective:
+        """What decides which epoch is the best."""
+        return parse_objective(self.config.metrics[0])
+
+    def encoded(self, split: str) -> Any:
+        """Return a split's rows, encoded once in this worker."""
+
+        def make() -> Any:
+            def decode(content: Any, size: int) -> Any:
+                self.heartbeat()
+                return decode_picture(content, size)
+
+            return self.inputs.encode(self.dataset.inputs(split), decode)
+
+        return self.warm.encoded((self.dataset.fingerprint, split, _inputs_key(self.backbone.preprocessing)), make)
+
+    def targets(self, split: str) -> Tensor:
+        """Return a split's targets, int64 (N,)."""
+        return torch.from_numpy(self.dataset.targets(split))
+
+    def frozen_features(self, split: str) -> Tensor:
+        """Return the pretrained backbone's features of a split, float32 (N, F), computed once in this worker."""
+        key = (
+            self.dataset.fingerprint,
+            split,
+            str(self.config.recipe["backbone"]),
+            str(sorted(self.config.execution.items())),
+        )
+        return self.warm.features(key, lambda: self._forward(self.network.features, split))
+
+    def logits(self, split: str, network: torch.nn.Module | None = None) -> Tensor:
+        """Return the logits of every row of a split, float32 (N, C), in evaluation mode."""
+        module = self.network if network is None else network
+        return self._forward(module, split, module)
+
+    def probabilities(self, split: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the probabilities of every row of a split, float64 (N, C)."""
+        probabilities: np.ndarray[Any, np.dtype[np.float64]] = self.task.predictions(self.logits(split)).numpy()
+        return probabilities
+
+    def _forward(self, forward: Callable[..., Tensor], split: str, module: torch.nn.Module | None = None) -> Tensor:
+        return forward_all(
+            forward,
+            self.network if module is None else module,
+            self.inputs,
+            self.encoded(split),
+            num_rows=self.dataset.num_rows(split),
+            batch_size=self.execution.eval_batch,
+            device=self.execution.torch_device,
+            channels_last=self.execution.channels_last,
+            autocast=self.execution.autocast(),
+            heartbeat=self.heartbeat,
+        )
+
+    def quality(self, logits: Tensor, split: str) -> Json:
+        """Return loss and the metrics of the configuration by column name, None where not finite."""
+        targets = self.targets(split)
+        loss = torch.nn.functional.cross_entropy(logits.double(), targets).item()
+        columns: Json = {f"{split}_loss": finite_or_none(loss)}
+        names = quality_metrics(self.config.metrics)
+        if not torch.isfinite(logits).all():
+            return columns | {f"{split}_{name}": None for name in names}
+        values = evaluation.evaluate(names, targets.numpy(), self.task.predictions(logits).numpy())
+        return columns | {f"{split}_{name}": finite_or_none(values[name]) for name in names}
+
+    def costs(self) -> Json:
+        """Return parameters, latency_ms and peak_memory_mb; the latency is measured once."""
+        if "latency_ms" not in self._costs:
+            self._costs["latency_ms"] = self._latency_ms()
+        return self._costs | {"peak_memory_mb": _peak_memory_mb(self.execution)}
+
+    def _latency_ms(self) -> float:
+        seconds = []
+        batch = self.inputs.batch(self.encoded("val"), [0])
+        self.network.eval()
+        with torch.inference_mode(), self.execution.autocast():
+            for _ in range(LATENCY_REPEATS):
+                start = time.perf_counter()
+                finished = self.inputs.finish(
+                    batch, self.execution.torch_device, channels_last=self.execution.channels_last
+                )
+                self.network(*finished).float().cpu()
+                seconds.append(time.perf_counter() - start)
+        return round(statistics.median(seconds) * 1000, 3)
+
+
+def _check_weights(config: TrialConfig, backbone: Backbone) -> None:
+    named, found = config.weights.get("sha256"), backbone.weights["sha256"]
+    if named is not None and named != found:
+        name = config.recipe["backbone"]["name"]
+        raise WeightsError(
+            f"The pretrained weights of {name} ({backbone.weights['source']}) are not those that the trial began with: "
+            f"their SHA-256 is {found[:12]}..., not {named[:12]}...; put those back, or start a new search."
+        )
+
+
+def _as_json(execution: Execution) -> Json:
+    return {name: getattr(execution, name) for name in execution.__slots__}
+
+
+def _inputs_key(preprocessing: Json) -> str:
+    return digest({key: value for key, value in preprocessing.items() if key not in {"mean", "std"}})
+
+
+def _peak_memory_mb(execution: Execution) -> float:
+    if execution.device == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)

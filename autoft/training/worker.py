@@ -1,0 +1,76 @@
+"""The doors through which an engine, a reproduction or a test runs a trial."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from autoft.core.configs import EpochResult, TrialConfig
+from autoft.core.jsonable import Json
+from autoft.core.storage import Store
+from autoft.data import Dataset, open_dataset
+from autoft.training.execution import device_names, versions
+from autoft.training.loop import Trial
+from autoft.training.probe import Probe
+from autoft.training.warm import WarmCache
+from autoft.training.workbench import Workbench
+
+
+class Running(Protocol):
+    """A trial or probe under way."""
+
+    config: TrialConfig
+
+    def run_epoch(self) -> EpochResult:
+        """Train one epoch and say how it went."""
+        ...
+
+
+def open_trial(
+    config: TrialConfig,
+    dataset: Dataset,
+    *,
+    store: Store,
+    epochs_recorded: int = 0,
+    warm: WarmCache | None = None,
+    heartbeat: Callable[[], None] | None = None,
+) -> Running:
+    """Return the trial that `config` describes, at the epoch of its last checkpoint in `store`.
+
+    Args:
+        config: Complete; what a worker fills in is filled in if it is not there, and obeyed if it is.
+        dataset: Must have the fingerprint that the configuration names.
+        store: Folder of the trial's checkpoints.
+        epochs_recorded: Epochs of it that somebody has noted; the next that it reports is one more.
+        warm: What this worker keeps between trials.
+        heartbeat: Called after every batch; whoever watches may take silence for a hang.
+
+    Raises:
+        AutoftError: If the configuration cannot be run here.
+    """
+    kept = warm if warm is not None else WarmCache()
+    arguments = {"heartbeat": heartbeat} if heartbeat is not None else {}
+    bench = Workbench.set_up(config, dataset, warm=kept, **arguments)
+    return Probe(bench, store) if config.kind == "probe" else Trial(bench, store, epochs_recorded=epochs_recorded)
+
+
+def run_trial(
+    config: TrialConfig, dataset_path: Path, report: Callable[[EpochResult], bool], *, store: Store
+) -> TrialConfig:
+    """Run a trial in this process and return its filled configuration.
+
+    Args:
+        config: The trial.
+        dataset_path: What `autoft.data.prepare` wrote.
+        report: Gets each epoch's result; False ends the trial.
+        store: Folder of the trial's checkpoints.
+    """
+    trial = open_trial(config, open_dataset(dataset_path), store=store)
+    while True:
+        result = trial.run_epoch()
+        if not report(result) or result.status != "running":
+            return trial.config
+
+
+def here() -> Json:
+    """Return what a trial would record of this machine: `versions`, and `devices` by kind."""
+    return {"versions": versions(), "devices": device_names()}

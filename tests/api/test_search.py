@@ -1,0 +1,219 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autoft
+from autoft.api import SearchResult
+from autoft.core.jsonable import Json
+from tests.conftest import TINY_SPACE
+
+SearchHere = Callable[..., SearchResult]
+MEASURED = {"seconds", "latency_ms", "peak_memory_mb"}
+
+
+def comparable(rows: list[Json]) -> list[Json]:
+    return [{key: value for key, value in row.items() if key not in MEASURED} for row in rows]
+
+
+def test_every_backbone_is_probed_and_the_default_comes_first(finished: SearchResult) -> None:
+    started = [row.trial for row in finished.record.trials]
+    assert started == ["p01", "p02", "t0001", "t0002", "t0003", "t0004"]
+    assert [row.kind for row in finished.record.trials] == ["probe"] * 2 + ["trial"] * 4
+    default = finished.space.default()
+    assert finished.record.by_name["t0001"].assignment == default
+    assert [finished.trial(p).configuration.recipe["backbone"]["name"] for p in ("p01", "p02")] == [
+        "timm:test_resnet",
+        "timm:test_efficientnet",
+    ]
+
+
+def test_the_leaderboard_is_a_frame_best_first_with_the_stated_columns(finished: SearchResult) -> None:
+    frame = finished.leaderboard()
+    assert list(frame.columns[:10]) == [
+        *("rank", "trial", "status", "val_accuracy", "test_accuracy"),
+        *("epochs", "seconds", "parameters", "latency_ms", "peak_memory_mb"),
+    ]
+    assert list(frame.columns[10:]) == list(finished.space.column_names)
+    assert len(frame) == 6
+    assert frame["val_accuracy"].is_monotonic_decreasing
+    assert frame["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_only_the_winner_is_tested(finished: SearchResult) -> None:
+    tested = [row["trial"] for row in finished.rows() if row["test_accuracy"] is not None]
+    assert tested == [finished.best.id]
+
+
+def test_the_winner_is_no_worse_than_any_probe_or_the_default(finished: SearchResult) -> None:
+    rows = {row["trial"]: row["val_accuracy"] for row in finished.rows()}
+    assert finished.best.metrics["val_accuracy"] == max(rows.values())
+
+
+def test_the_model_predicts_from_raw_files(finished: SearchResult, pictures: Path) -> None:
+    paths = [str(pictures / "red" / "000.png"), str(pictures / "blue" / "001.png")]
+    assert finished.model.predict(paths) == ["red", "blue"]
+    assert finished.model.predict_proba(paths).sum(axis=1).tolist() == pytest.approx([1, 1])
+
+
+def test_the_bundle_gives_the_recorded_test_accuracy_again(finished: SearchResult) -> None:
+    from autoft.data import open_dataset
+
+    dataset = open_dataset(Path(finished.folder) / "data" / "dataset.arrow")
+    predicted = finished.model.probabilities(dataset.inputs("test")).argmax(axis=1)
+    accuracy = float((predicted == dataset.targets("test")).mean())
+    assert accuracy == finished.best.metrics["test_accuracy"]
+
+
+@pytest.mark.parametrize("trial", ["p01", "p02", "t0001", "t0002", "t0003", "t0004"])
+def test_every_trial_is_reproduced_to_the_last_digit(finished: SearchResult, pictures: Path, trial: str) -> None:
+    again = autoft.reproduce(finished.folder, trial=trial, data=str(pictures))
+    assert again.exact
+    assert again.notes == []
+    assert [row for row in again.rows if row["verdict"] != "equal"] == []
+    assert again.matches
+    assert [row["what"] for row in again.rows[:2]] == ["data fingerprint", "pretrained weights"]
+    assert any(row["what"].startswith("epoch") and row["what"].endswith("weights") for row in again.rows)
+
+
+def test_the_bundles_configuration_reproduces_from_its_file_alone(
+    finished: SearchResult, pictures: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "config.yaml"
+    copy.write_bytes((Path(finished.folder) / "best" / "config.yaml").read_bytes())
+    assert autoft.reproduce(copy, data=str(pictures)).matches
+
+
+def test_other_data_are_told_by_the_fingerprint_before_anything_is_trained(
+    finished: SearchResult, tmp_path: Path
+) -> None:
+    from tests.conftest import write_pictures
+
+    other = write_pictures(tmp_path / "other", per_class=19)
+    again = autoft.reproduce(Path(finished.folder) / "best" / "config.yaml", data=str(other))
+    assert not again.matches
+    assert [row["what"] for row in again.rows] == ["data fingerprint"]
+
+
+def test_other_pretrained_weights_are_told_before_anything_is_trained(
+    finished: SearchResult, pictures: Path, tmp_path: Path
+) -> None:
+    import yaml
+
+    values = finished.trial("t0001").configuration.to_json() | {"reported": finished.reported("t0001")}
+    values["weights"]["sha256"] = "0" * 64
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    again = autoft.reproduce(tmp_path / "config.yaml", data=str(pictures))
+    assert not again.matches
+    assert [(row["what"], row["verdict"]) for row in again.rows] == [
+        ("data fingerprint", "equal"),
+        ("pretrained weights", "differs"),
+    ]
+
+
+def test_validation_data_in_memory_are_reproduced_with(search_here: SearchHere, pictures: Path) -> None:
+    import pandas as pd
+
+    paths = sorted(pictures.glob("*/*.png"))
+    frame = pd.DataFrame({"picture": [str(path) for path in paths], "colour": [path.parent.name for path in paths]})
+    val, train = frame[::4].reset_index(drop=True), frame.drop(frame.index[::4]).reset_index(drop=True)
+    result = search_here(
+        data=train,
+        val=val,
+        target="colour",
+        overrides={"finetune.mode": "head"},
+        budget=autoft.Budget(trials=1, epochs=1),
+    )
+    assert autoft.reproduce(result.folder, data=train, val=val).matches
+
+
+def test_a_changed_setting_does_not_match(finished: SearchResult, pictures: Path, tmp_path: Path) -> None:
+    import yaml
+
+    trial = finished.trial("t0001").configuration
+    values = trial.to_json() | {"reported": finished.reported("t0001"), "seed": trial.seed + 1}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    assert not autoft.reproduce(tmp_path / "config.yaml", data=str(pictures)).matches
+
+
+def test_the_same_seed_makes_the_same_decisions_twice(search_here: SearchHere, finished: SearchResult) -> None:
+    def searched() -> tuple[list[Any], list[Json]]:
+        result = search_here(
+            overrides={"backbone.name": "timm:test_resnet"},
+            resources=autoft.Resources(concurrent=1),
+            budget=autoft.Budget(trials=4, epochs=3),
+            seed=7,
+        )
+        decisions = [(d.action, d.trial, d.until_epoch, d.reason) for d in result.record.decisions]
+        return decisions, comparable(result.rows())
+
+    assert searched() == searched()
+
+
+def test_a_finished_search_resumed_with_nothing_more_to_do_stays_as_it_is(finished: SearchResult) -> None:
+    before = finished.rows()
+    assert autoft.resume(finished.folder).rows() == before
+
+
+def test_a_resume_with_more_trials_goes_on_counting(search_here: SearchHere) -> None:
+    first = search_here(overrides={"finetune.mode": "head"}, budget=autoft.Budget(trials=1, epochs=1))
+    more = autoft.resume(first.folder, autoft.Budget(trials=3))
+    assert [row.trial for row in more.record.trials] == ["p01", "p02", "t0001", "t0002", "t0003"]
+    kept = {row["trial"]: row for row in comparable(first.rows())}
+    now = {row["trial"]: row for row in comparable(more.rows())}
+    for trial in ("p01", "p02", "t0001"):
+        assert now[trial]["val_accuracy"] == kept[trial]["val_accuracy"]
+    with pytest.raises(autoft.UserError, match="a resume can raise it, not lower it to 2"):
+        autoft.resume(first.folder, autoft.Budget(trials=2))
+
+
+def test_a_budget_of_seconds_is_kept_within_the_longest_epoch(search_here: SearchHere) -> None:
+    result = search_here(
+        overrides={"finetune.mode": "full", "backbone.name": "timm:test_resnet"},
+        budget=autoft.Budget(seconds=25, epochs=10_000),
+    )
+    longest = max(epoch.seconds for row in result.record.trials for epoch in row.epochs)
+    # The final test is reserved for by what the epochs took; other tests may run beside it.
+    assert result.record.seconds_used <= 25 + longest + 15
+    assert (Path(result.folder) / "best" / "config.yaml").exists()
+
+
+def test_only_the_leading_checkpoints_are_kept(search_here: SearchHere) -> None:
+    result = search_here(keep=1, budget=autoft.Budget(trials=3, epochs=2))
+    kept = sorted(path.name for path in (Path(result.folder) / "checkpoints").iterdir())
+    assert kept == [result.best.id]
+
+
+def test_several_metrics_are_columns_and_the_first_ranks(search_here: SearchHere) -> None:
+    result = search_here(metric=["log_loss", "roc_auc"], budget=autoft.Budget(trials=2, epochs=2))
+    values = [row["val_log_loss"] for row in result.rows()]
+    assert values == sorted(values)
+    assert all(0 <= row["val_roc_auc"] <= 1 for row in result.rows())
+    assert result.search.metrics == ("log_loss", "roc_auc")
+
+
+def test_data_in_memory_are_searched_and_resumed(search_here: SearchHere, pictures: Path) -> None:
+    import pandas as pd
+
+    paths = sorted(pictures.glob("*/*.png"))
+    frame = pd.DataFrame({"picture": [str(path) for path in paths], "colour": [path.parent.name for path in paths]})
+    result = search_here(
+        data=frame, target="colour", overrides={"finetune.mode": "head"}, budget=autoft.Budget(trials=1, epochs=1)
+    )
+    assert result.search.data.source is None
+    assert len(autoft.resume(result.folder, autoft.Budget(trials=2)).record.trials) == 4
+    assert autoft.reproduce(f"{result.folder}/best/config.yaml", data=frame).matches
+
+
+def test_the_python_form_of_a_space_is_searched(search_here: SearchHere) -> None:
+    from autoft.space import Choice
+
+    space = autoft.SearchSpace(
+        task="image-classification",
+        backbone=TINY_SPACE["backbone"]["choice"][0],
+        finetune={"mode": "head"},
+        batch_size=Choice([8, 16]),
+    )
+    result = search_here(space=space, budget=autoft.Budget(trials=1, epochs=1))
+    assert [row["trial"] for row in result.rows() if row["status"] == "completed"] == ["t0001"]

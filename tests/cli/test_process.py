@@ -1,0 +1,95 @@
+"""The command line as a process of its own: start-up, pipes, a real terminal."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "ray", "timm", "transformers", "hyperopt", "sklearn", "pandas", "pyarrow", "numpy")
+AUTOFT = [sys.executable, "-c", "import sys; from autoft.cli import main; sys.exit(main())"]
+
+
+def loaded(*arguments: str) -> set[str]:
+    """Return which heavy packages a command imports."""
+    code = (
+        "import sys; from autoft.cli import main; main(sys.argv[1:]);"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("line", ["--help", "search --help", "--version", "list optimizers", "list metrics"])
+def test_help_and_lists_import_nothing_heavy(line: str) -> None:
+    assert loaded(*line.split()) == set()
+
+
+def test_a_space_is_checked_without_torch_or_ray() -> None:
+    assert loaded("space", "check", "image-classification/quick") <= {"numpy", "pyarrow"}
+
+
+def test_a_pipe_that_closes_early_is_no_error() -> None:
+    line = [*AUTOFT, "list", "backbones", "--format", "json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.readline()
+        command.stdout.close()
+        assert command.stderr.read() == b""
+
+
+def on_terminal(columns: int, *arguments: str) -> str:
+    """Return what a command shows on a terminal of that width."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
+    environment["TERM"] = "xterm-256color"
+    with subprocess.Popen([*AUTOFT, *arguments], stdin=slave, stdout=slave, stderr=slave, env=environment) as command:
+        os.close(slave)
+        parts = []
+        while True:
+            try:
+                part = os.read(master, 65536)
+            except OSError:  # Linux says so when the other side has closed
+                break
+            if not part:
+                break
+            parts.append(part)
+        assert command.wait() == 0
+    os.close(master)
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def test_a_table_fits_the_terminal_and_folds_prose() -> None:
+    shown = on_terminal(80, "list", "optimizers")
+    assert "…" not in shown
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines())) <= 80
+    assert "arXiv" in shown
+    assert "do not fit" not in shown
+
+
+def test_a_table_says_what_a_narrow_terminal_leaves_out() -> None:
+    shown = on_terminal(50, "list", "metrics")
+    assert "Share of rows" not in shown
+    assert shown.splitlines()[-1] == "1 more columns do not fit this terminal: --format csv shows all."
+
+
+def test_a_mistake_says_itself_on_stderr_and_exits_with_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*AUTOFT, "search", "nowhere", "--out", "run", "--trials", "none"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: --trials must be a whole number above 0, not 'none'. `autoft search --help` shows all.\n"
+    )

@@ -1,0 +1,124 @@
+"""What the tests share: tiny pictures and texts made on the spot, and tiny models with random weights."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import csv
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+if TYPE_CHECKING:
+    from autoft.api import SearchResult
+
+# A shell that runs the tests in the background, or nohup, has signals ignored in them and in what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+TINY_IMAGE_BACKBONE = {"name": "timm:test_resnet", "weights": "none", "input_size": 32}
+COLOURS = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
+WORDS = {"bad": ("dull", "weak", "boring", "poor"), "good": ("fine", "strong", "moving", "great")}
+
+
+def write_pictures(folder: Path, *, per_class: int, side: int = 40, classes: tuple[str, ...] = tuple(COLOURS)) -> Path:
+    """Write noisy pictures of one colour a class into class folders; three classes."""
+    for label, colour in zip(classes, COLOURS.values(), strict=True):
+        (folder / label).mkdir(parents=True)
+        for index in range(per_class):
+            noise = np.random.default_rng([index, *label.encode()]).normal(0, 60, (side, side, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{index:03d}.png")
+    return folder
+
+
+def write_texts(path: Path, *, per_class: int) -> Path:
+    """Write a CSV of short reviews whose words give the label away."""
+    draws = np.random.default_rng(0)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for index in range(per_class):
+            for label, words in WORDS.items():
+                chosen = draws.choice(words, 3)
+                writer.writerow([f"film {index} was {' and '.join(chosen)} {draws.integers(1000)}", label])
+    return path
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 3 classes x 20 pictures."""
+    return write_pictures(tmp_path_factory.mktemp("pictures") / "colours", per_class=20)
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a CSV of 2 classes x 40 texts."""
+    return write_texts(tmp_path_factory.mktemp("texts") / "reviews.csv", per_class=40)
+
+
+TINY_SPACE: dict[str, Any] = {
+    "task": "image-classification",
+    "backbone": {
+        "choice": [
+            TINY_IMAGE_BACKBONE,
+            {"name": "timm:test_efficientnet", "weights": "none", "input_size": 32},
+        ]
+    },
+    "finetune": {"choice": [{"mode": "full"}, {"mode": "head"}]},
+    "optimizer": {
+        "choice": [
+            {"name": "adamw", "lr": {"log_uniform": [1e-4, 1e-2], "prior": 3e-3}},
+            {"name": "sgd", "lr": {"log_uniform": [1e-3, 1e-1]}},
+        ]
+    },
+    "augmentation": {"choice": ["none", "flip"]},
+    "batch_size": 8,
+}
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Hold one local Ray over all tests of the session."""
+    from autoft.core.configs import Resources
+    from autoft.engine.cluster import connected
+
+    with connected(Resources(), None):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a YAML file of `TINY_SPACE`."""
+    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY_SPACE, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="session")
+def search_here(
+    ray_cluster: None, pictures: Path, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., "SearchResult"]:
+    """Return a search over the tiny space on the colours, into a new folder each time."""
+    import autoft
+
+    def search(data: Any = None, **given: Any) -> "SearchResult":
+        options: dict[str, Any] = {"space": tiny_space, "out": tmp_path_factory.mktemp("run"), **given}
+        return autoft.search(str(pictures) if data is None else data, **options)
+
+    return search
+
+
+@pytest.fixture(scope="session")
+def finished(search_here: Callable[..., "SearchResult"]) -> "SearchResult":
+    """Return a finished search of 4 trials and 2 probes, for tests that only read it."""
+    import autoft
+
+    return search_here(budget=autoft.Budget(trials=4, epochs=3), keep=10)

@@ -1,0 +1,58 @@
+"""Every page of docs/ and the README's example run as they stand."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from autoft.cli import main
+from tests.conftest import write_pictures, write_texts
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("searching", "runs", "spaces", "data")]
+"""In the order in which a reader meets them: a page may speak of a run that an earlier page made."""
+BLOCK = re.compile(r"^```(console|python|yaml file=(\S+))\n(.*?)^```", re.M | re.S)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a working folder with the data that the pages speak of."""
+    write_pictures(tmp_path / "textile", per_class=12, classes=("global", "local", "nominal"))
+    write_texts(tmp_path / "reviews.csv", per_class=20)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_block_of_the_pages_runs(desk: Path, ray_cluster: None) -> None:
+    names: dict[str, object] = {}
+    blocks = [(page.name, *block) for page in PAGES for block in BLOCK.findall(page.read_text())]
+    assert len(blocks) >= 10
+    for page, kind, file, body in blocks:
+        if file:
+            (desk / file).write_text(body)
+        elif kind == "python":
+            exec(compile(body, page, "exec"), names)
+        else:
+            for line in body.splitlines():
+                assert line.startswith("$ autoft ")
+                assert main(shlex.split(line)[2:]) == 0, line
+
+
+def test_the_readmes_example_runs_with_a_smaller_budget(desk: Path, ray_cluster: None) -> None:
+    ((kind, _, body),) = BLOCK.findall((ROOT / "README.md").read_text())
+    assert kind == "python"
+    small = body.replace("trials=8, epochs=6", "trials=1, epochs=1")
+    assert small != body
+    exec(compile(small, "README.md", "exec"), {})
+    assert (desk / "runs" / "textile" / "best" / "config.yaml").exists()
+
+
+def test_every_page_is_among_those_that_run() -> None:
+    assert sorted(PAGES) == sorted((ROOT / "docs").glob("*.md"))
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,41 @@
+import socket
+from pathlib import Path
+
+import pytest
+import ray
+
+from autoft.core.configs import Resources
+from autoft.core.errors import ConfigError
+from autoft.engine.cluster import connected
+
+LISTENING = "0A"
+
+
+def test_the_address_of_another_ray_than_the_one_in_use_is_refused(ray_cluster: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with (
+            pytest.raises(ConfigError, match=f"already uses the Ray at .* asks for {address}"),
+            connected(Resources(), address),
+        ):
+            pytest.fail("it was connected")
+    with connected(Resources(), ray.get_runtime_context().gcs_address):
+        assert ray.is_initialized()
+
+
+def test_a_local_ray_listens_on_loopback_alone(ray_cluster: None) -> None:
+    (node,) = ray.nodes()
+    assert node["NodeManagerAddress"] == "127.0.0.1"
+    address, port = ray.get_runtime_context().gcs_address.rsplit(":", 1)
+    assert address == "127.0.0.1"
+    ports = {int(port), node["NodeManagerPort"], node["ObjectManagerPort"]}
+    listening: dict[int, set[str]] = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            where, _, number = local.rpartition(":")
+            if state == LISTENING and int(number, 16) in ports:
+                listening.setdefault(int(number, 16), set()).add(where)
+    assert set(listening) == ports
+    # 127.0.0.1, as IPv4 and as IPv4 within IPv6, in the kernel's byte order.
+    assert set.union(*listening.values()) <= {"0100007F", "0000000000000000FFFF00000100007F"}

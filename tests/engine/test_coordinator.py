@@ -1,0 +1,332 @@
+import pytest
+
+from autoft.core.configs import EpochResult
+from autoft.core.errors import WorkError
+from autoft.core.storage import Store
+from autoft.engine.clock import Clock
+from autoft.engine.coordinator import Coordinator
+from autoft.engine.job import Report
+from autoft.engine.search import restore_ledger
+from autoft.record.reader import read_events, read_record
+from autoft.record.writer import RecordWriter
+from autoft.space import SearchSpace
+from autoft.strategies import build_strategy
+
+
+class Time:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Bench:
+    """A coordinator on a real record, and workers that are function calls."""
+
+    def __init__(self, search, store, slots=2, time=None):
+        self.store = store
+        self.time = time or Time()
+        self.writer = RecordWriter(store)
+        record = self.writer.record
+        self.finished = 0
+        self.coordinator = Coordinator(
+            search,
+            space=SearchSpace.from_json(search.space),
+            strategy=build_strategy(search.searcher, search.scheduler),
+            ledger=restore_ledger(record, search),
+            journal=self.writer,
+            clock=Clock(seconds_before=record.seconds_used, budget=search.budget, monotonic=self.time),
+            slots=slots,
+            num_decisions=len(record.decisions),
+            tested=(record.test or {}).get("trial"),
+            on_finished=self.count,
+        )
+
+    def count(self):
+        self.finished += 1
+
+    def jobs(self):
+        found = []
+        while (job := self.coordinator.next_job()) is not None:
+            found.append(job)
+        return found
+
+    def epoch(self, trial, epoch, value, status="running", seconds=1.0):
+        result = EpochResult(epoch=epoch, metrics={"val_accuracy": value}, seconds=seconds, status=status, is_best=True)
+        return self.coordinator.reported(Report(kind="epoch", trial=trial, result=result.to_json()))
+
+    def fail(self, trial, reason, **more):
+        return self.coordinator.reported(Report(kind="failed", trial=trial, reason=reason, **more))
+
+    def kill(self):
+        self.writer._lock.release()
+
+    def statuses(self):
+        return {row.trial: (row.status, row.reason) for row in read_record(self.store).trials}
+
+
+@pytest.fixture
+def bench(make_search, run_folder):
+    def make(slots=2, store=None, time=None, **options):
+        return Bench(make_search(**options), store or run_folder({}), slots, time)
+
+    return make
+
+
+def events(store, kind):
+    return [event for event in read_events(store) if event["event"] == kind]
+
+
+def test_no_more_trials_are_handed_out_than_there_are_slots(bench):
+    b = bench(slots=2)
+    assert [job.trial for job in b.jobs()] == ["p01", "t0001"]
+    assert b.jobs() == []
+    b.epoch("p01", 1, 0.5, "completed")
+    assert [job.trial for job in b.jobs()] == ["t0002"]
+
+
+def test_a_decision_is_durable_before_its_job_is_handed_out(bench):
+    b = bench(slots=1)
+    b.coordinator.next_job()
+    record = read_record(b.store)
+    assert [(d.number, d.action, d.trial) for d in record.decisions][:1] == [(1, "start", "p01")]
+    assert record.trials[0].trial == "p01"
+
+
+def test_an_epoch_is_durable_before_the_decision_that_follows_from_it(bench):
+    b = bench(slots=1, trials=1, epochs=2, seconds=1000.0)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    b.epoch("t0001", 1, 0.5)
+    kinds = [(e["event"], e.get("trial")) for e in read_events(b.store)]
+    assert kinds.index(("epoch", "t0001")) < kinds.index(("decision", "t0001"), kinds.index(("epoch", "t0001")))
+
+
+def test_waits_that_say_the_same_are_recorded_once(bench):
+    b = bench(slots=1, trials=3)
+    b.jobs()
+    for _ in range(10):
+        b.jobs()
+        b.coordinator.tick()
+    assert [d.action for d in read_record(b.store).decisions] == ["start", "wait"]
+
+
+def test_an_epoch_that_is_reported_again_counts_once(bench):
+    b = bench(slots=1, trials=1, epochs=3)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    assert b.epoch("t0001", 1, 0.5)
+    assert b.epoch("t0001", 1, 0.5)
+    assert b.epoch("t0001", 2, 0.6)
+    assert [r.epoch for r in read_record(b.store).by_name["t0001"].epochs] == [1, 2]
+    assert len(events(b.store, "epoch")) == 3
+
+
+def test_a_gap_in_the_epochs_fails_the_trial(bench):
+    b = bench(slots=1, trials=1, epochs=3)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    assert not b.epoch("t0001", 2, 0.5)
+    assert b.statuses()["t0001"] == ("failed", "it reported epoch 2 after epoch 0")
+
+
+def test_a_value_that_is_not_finite_ends_the_trial_as_diverged_and_it_cannot_win(bench):
+    b = bench(slots=1, trials=1)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    assert not b.epoch("t0001", 1, None, "diverged")
+    assert b.coordinator.next_job().kind == "final"
+    assert b.coordinator.ledger.ranking() == ["p01"]
+
+
+def test_when_all_fail_the_commonest_reason_is_given(bench):
+    b = bench(slots=1, trials=2)
+    for trial, reason in (("p01", "no weights"), ("t0001", "out of memory"), ("t0002", "out of memory")):
+        assert [job.trial for job in b.jobs()] == [trial]
+        b.fail(trial, reason)
+    assert b.jobs() == []
+    assert isinstance(b.coordinator.fatal, WorkError)
+    assert str(b.coordinator.fatal) == "All 3 trials failed; the commonest reason (2 of 3): out of memory"
+
+
+def test_a_full_disk_ends_the_search_and_leaves_the_trial_unfinished(bench):
+    b = bench(slots=1, trials=1)
+    b.jobs()
+    b.fail("p01", "OSError: No space left on device", disk_full=True)
+    assert b.coordinator.is_over
+    assert b.jobs() == []
+    assert b.statuses() == {"p01": ("running", "")}
+    assert "No space left" in str(b.coordinator.fatal)
+
+
+def test_a_lost_worker_is_tried_again_twice(bench):
+    b = bench(slots=1, trials=1)
+    b.jobs()
+    lose = {"is_final": False, "hung": False, "reason": "killed"}
+    assert [b.coordinator.lost("p01", **lose) for _ in range(3)] == [True, True, False]
+    assert b.statuses()["p01"] == ("failed", "its worker was lost 3 times: killed")
+    assert len(events(b.store, "note")) == 2
+
+
+def test_a_hang_is_not_tried_again(bench):
+    b = bench(slots=1, trials=1, hang_seconds=5.0)
+    b.jobs()
+    assert not b.coordinator.lost("p01", is_final=False, hung=True, reason="")
+    assert b.statuses()["p01"] == ("failed", "no batch finished in 5 s")
+
+
+def test_a_job_that_is_tried_again_knows_the_epochs_that_are_recorded(bench):
+    b = bench(slots=1, trials=1, epochs=3)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    b.epoch("t0001", 1, 0.5)
+    assert b.coordinator.job("t0001").epochs_recorded == 1
+
+
+def test_after_the_time_is_up_a_trial_stops_at_its_next_epoch_and_can_be_taken_up_again(bench):
+    time = Time()
+    b = bench(slots=1, trials=5, epochs=4, seconds=100.0, time=time)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    assert b.epoch("t0001", 1, 0.5)
+    time.now = 120.0
+    assert not b.epoch("t0001", 2, 0.6)
+    assert b.statuses()["t0001"] == ("paused", "the time is up")
+    assert b.coordinator.next_job().kind == "final"
+    b.kill()
+    again = bench(slots=1, trials=5, epochs=4, seconds=300.0, store=b.store, time=Time())
+    assert again.coordinator.clock.seconds_used == 120.0
+    job = again.coordinator.next_job()
+    assert (job.trial, job.epochs_recorded) == ("t0001", 2)
+
+
+def test_time_is_reserved_for_the_final_test_from_the_evaluations_seen(bench):
+    b = bench(slots=1, trials=1, epochs=2, seconds=100.0)
+    assert b.coordinator.clock.seconds_reserved == 1.0
+    b.jobs()
+    result = EpochResult(
+        epoch=1, metrics={"val_accuracy": 0.5}, seconds=9.0, status="completed", is_best=True, timings={"evaluate": 4.0}
+    )
+    b.coordinator.reported(Report(kind="epoch", trial="p01", result=result.to_json()))
+    assert b.coordinator.clock.seconds_reserved == 9.0
+
+
+def test_a_search_killed_anywhere_goes_on_with_the_same_names_and_counts_nothing_twice(bench):
+    b = bench(slots=2, trials=3, epochs=2)
+    b.jobs()
+    b.epoch("p01", 1, 0.4, "completed")
+    b.jobs()
+    b.epoch("t0001", 1, 0.5)
+    b.kill()
+    again = bench(slots=2, trials=3, epochs=2, store=b.store)
+    assert [(job.trial, job.epochs_recorded) for job in again.jobs()] == [("t0001", 1), ("t0002", 0)]
+    again.epoch("t0001", 2, 0.6, "completed")
+    again.epoch("t0002", 1, 0.5)
+    assert [job.trial for job in again.jobs()] == ["t0003"]
+    again.epoch("t0002", 2, 0.5, "completed")
+    again.epoch("t0003", 1, 0.7, "completed")
+    final = again.coordinator.next_job()
+    assert (final.kind, final.trial, len(final.epochs)) == ("final", "t0003", 1)
+    again.coordinator.reported(Report(kind="final", trial="t0003", result={"test_accuracy": 0.9}))
+    assert again.coordinator.is_over
+    numbers = [d.number for d in read_record(b.store).decisions]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_trial_whose_last_epoch_is_recorded_and_its_end_is_not_is_not_run_again(bench):
+    b = bench(slots=1, trials=1)
+    b.jobs()
+    result = EpochResult(epoch=1, metrics={"val_accuracy": 0.5}, seconds=1.0, status="completed", is_best=True)
+    b.writer.append({"event": "epoch", "trial": "p01", "result": result.to_json()})
+    b.writer.flush()
+    b.kill()
+    again = bench(slots=1, trials=1, store=b.store)
+    assert again.coordinator.next_job().trial == "t0001"
+    assert again.statuses()["p01"][0] == "probe"
+
+
+def test_a_winner_that_was_tested_is_not_tested_again(bench):
+    b = bench(slots=1, trials=1, epochs=1)
+    for trial in ("p01", "t0001"):
+        b.jobs()
+        b.epoch(trial, 1, 0.5, "completed")
+    assert b.coordinator.next_job().kind == "final"
+    b.coordinator.reported(Report(kind="final", trial="p01", result={"test_accuracy": 0.9}))
+    b.kill()
+    again = bench(slots=1, trials=1, epochs=1, store=b.store)
+    assert again.coordinator.next_job() is None
+    assert again.coordinator.is_over
+
+
+def test_a_seed_gives_the_same_decisions_twice(make_search, tmp_path):
+    seen = []
+    for name in ("a", "b"):
+        b = Bench(make_search(trials=4, epochs=3, scheduler="asha"), Store.open(tmp_path / name), slots=1)
+        while not b.coordinator.is_over:
+            job = b.coordinator.next_job()
+            if job.kind == "final":
+                break
+            for epoch in range(1, job.config["epochs"] + 1):
+                status = "completed" if epoch == job.config["epochs"] else "running"
+                if not b.epoch(job.trial, epoch, 0.1 * epoch + job.config["seed"] % 7, status):
+                    break
+        record = read_record(b.store)
+        seen.append([(d.action, d.trial, d.reason) for d in record.decisions])
+        seen.append([row.assignment for row in record.trials])
+    assert seen[0] == seen[2]
+    assert seen[1] == seen[3]
+
+
+def drive(b):
+    """Run a search to its end, one worker at a time."""
+    while (job := b.coordinator.next_job()) is not None:
+        if job.kind == "final":
+            b.coordinator.reported(Report(kind="final", trial=job.trial, result={"test_accuracy": 0.9}))
+            continue
+        last = job.config["epochs"]
+        for epoch in range(job.epochs_recorded + 1, last + 1):
+            value = (job.config["seed"] % 97) / 100 + 0.001 * epoch
+            if not b.epoch(job.trial, epoch, value, "completed" if epoch == last else "running"):
+                break
+    assert b.coordinator.is_over
+
+
+def trials_of(store):
+    record = read_record(store)
+    return [(r.trial, r.status, r.assignment, [(e.epoch, e.metrics) for e in r.epochs]) for r in record.trials]
+
+
+def test_a_kill_after_any_event_changes_nothing_that_the_search_does(make_search, tmp_path):
+    search = make_search(trials=5, epochs=3, scheduler="asha")
+    whole = Bench(search, Store.open(tmp_path / "whole"), slots=1)
+    drive(whole)
+    events = list(read_events(whole.store))
+    assert len(events) > 30
+    for count in range(1, len(events)):
+        store = Store.open(tmp_path / f"cut-{count}")
+        writer = RecordWriter(store)
+        for event in events[:count]:
+            writer.append({key: value for key, value in event.items() if key not in ("seq", "time")})
+        writer.close()
+        drive(Bench(search, store, slots=1))
+        assert trials_of(store) == trials_of(whole.store)
+
+
+def test_a_kill_forgets_ten_seconds_of_the_budget_at_most(make_search, tmp_path):
+    store = Store.open(tmp_path)
+    bench = Bench(make_search(), store)
+    bench.jobs()
+    for _ in range(47):
+        bench.time.now += 0.5
+        bench.coordinator.tick()
+    assert read_record(store).seconds_used == 20.0
+    before = len(list(read_events(store)))
+    bench.coordinator.tick()
+    assert len(list(read_events(store))) == before

@@ -1,0 +1,117 @@
+import errno
+import subprocess
+import sys
+import time
+
+import pytest
+
+from autoft.core.configs import TrialConfig
+from autoft.core.errors import WorkError
+from autoft.core.storage import Store
+from autoft.engine.job import Job, Report, WorkerSpec
+from autoft.engine.session import WorkerSession, WorkerSetup, describe, is_disk_full, spoils_process
+from autoft.engine.triallog import TrialLog, take_hang
+
+
+def config(**changes):
+    values = {"task": "text-classification", "data": {}, "recipe": {}, "epochs": 2, "metrics": ("accuracy",), "seed": 1}
+    return TrialConfig(**{**values, **changes}).to_json()
+
+
+@pytest.fixture
+def session(run_folder, spec):
+    def make(scripts, spec=spec):
+        store = run_folder(scripts)
+        return WorkerSession(
+            WorkerSetup(spec=spec, store=store, dataset_path="nowhere", hang_seconds=60.0, cpus=1)
+        ), store
+
+    return make
+
+
+def test_jobs_and_reports_survive_their_json():
+    job = Job(kind="final", trial="t0001", config=config(), epochs=({"epoch": 1},))
+    assert Job.from_text(job.to_text()) == job
+    report = Report(kind="failed", trial="t0001", reason="why", disk_full=True)
+    assert Report.from_text(report.to_text()) == report
+
+
+def test_a_worker_answers_epoch_by_epoch_and_goes_on_where_it_left(session):
+    one, _ = session({})
+    one.take(Job(kind="trial", trial="t0001", config=config()))
+    assert one.step().result["epoch"] == 1
+    one.take(Job(kind="trial", trial="t0001", config=config(), epochs_recorded=1))
+    report = one.step()
+    assert (report.result["epoch"], report.result["metrics"]["opened_at"]) == (2, 1)
+    one.close()
+
+
+def test_a_factory_that_is_not_there_fails_the_trial_in_words(session):
+    one, store = session({}, WorkerSpec(open_trial="tests.engine.workers:nothing"))
+    one.take(Job(kind="trial", trial="t0001", config=config()))
+    report = one.step()
+    one.close()
+    assert report.kind == "failed"
+    assert report.reason == "AttributeError: module 'tests.engine.workers' has no attribute 'nothing'"
+    assert b"Traceback" in store.read("logs/t0001.txt")
+
+
+def test_what_a_trial_prints_goes_to_its_log_and_nowhere_else(session, capfd):
+    one, store = session({})
+    one.take(Job(kind="trial", trial="t0001", config=config()))
+    one.step()
+    one.close()
+    assert capfd.readouterr() == ("", "")
+    assert b"epoch 1 of t0001" in store.read("logs/t0001.txt")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (WorkError("a sentence."), "a sentence."),
+        (ValueError("first\nsecond"), "ValueError: first"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_an_error_is_told_in_one_line(error, text):
+    assert describe(error) == text
+
+
+def test_a_full_disk_is_known_through_other_libraries_errors():
+    wrapped = RuntimeError("cannot save")
+    wrapped.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert is_disk_full(wrapped)
+    assert is_disk_full(RuntimeError("I/O error: No space left on device (os error 28)"))
+    assert not is_disk_full(OSError(errno.ENOENT, "no such file"))
+    assert spoils_process(RuntimeError("CUDA error: device-side assert triggered"))
+    assert not spoils_process(ValueError("shape"))
+
+
+def test_silence_ends_the_process_and_leaves_where_it_was(tmp_path):
+    code = (
+        "import time\n"
+        "from autoft.core.storage import Store\n"
+        "from autoft.engine.triallog import TrialLog\n"
+        f"log = TrialLog(Store.open({str(tmp_path)!r}), 't0001')\n"
+        "with log.watch(1.0) as watch:\n"
+        "    for _ in range(15):\n"
+        "        time.sleep(0.1)\n"
+        "        watch.heartbeat()\n"
+        "    time.sleep(60)\n"
+    )
+    before = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 1
+    assert 2.0 < time.monotonic() - before < 30.0
+    store = Store.open(tmp_path)
+    assert take_hang(store, "t0001")
+    assert not take_hang(store, "t0001")
+    assert b"line 9" in store.read("logs/t0001.txt")
+
+
+def test_a_log_that_is_closed_leaves_no_sign_of_a_hang(tmp_path):
+    store = Store.open(tmp_path)
+    log = TrialLog(store, "t0001")
+    log.close()
+    assert store.list("logs") == ["t0001.txt"]
+    assert not take_hang(store, "t0001")

@@ -1,0 +1,88 @@
+"""What an override does to a space."""
+
+from typing import Any
+
+import pytest
+
+from autoft.space import Choice, LogUniform, SearchSpace, Uniform
+
+SPACE = SearchSpace(
+    task="image-classification",
+    finetune=Choice([{"mode": "full", "layer_decay": Uniform(0.5, 1.0, when={"optimizer.name": "adamw"})}, "head"]),
+    optimizer=Choice(
+        [
+            {"name": "adamw", "lr": LogUniform(1e-5, 1e-3), "weight_decay": LogUniform(1e-6, 1e-1)},
+            {"name": "sgd", "lr": LogUniform(1e-4, 1e-1), "momentum": Uniform(0.8, 0.99)},
+            "lion",
+        ],
+        prior="sgd",
+    ),
+    batch_size=Choice([16, 32, 64]),
+)
+
+
+def section(name: str, **overrides: Any) -> Any:
+    return SPACE.narrowed({key.replace("__", "."): value for key, value in overrides.items()}).to_json()[name]
+
+
+def test_a_path_without_the_branch_means_every_branch_that_has_the_setting() -> None:
+    changed = section("optimizer", optimizer__lr=0.001)
+    assert [branch["lr"] for branch in changed["choice"]] == [0.001, 0.001, 0.001]
+    changed = section("optimizer", optimizer__momentum=0.9)
+    assert [branch.get("momentum") for branch in changed["choice"]] == [None, 0.9, None]
+
+
+def test_a_path_with_the_branch_means_that_one() -> None:
+    changed = SPACE.narrowed({"optimizer[sgd].lr": {"uniform": [0.1, 0.2]}}).to_json()["optimizer"]["choice"]
+    assert [branch.get("lr") for branch in changed] == [
+        {"log_uniform": [1e-5, 1e-3]},
+        {"uniform": [0.1, 0.2]},
+        None,
+    ]
+
+
+@pytest.mark.parametrize("path", ["optimizer.name", "optimizer"])
+def test_a_name_picks_its_branch(path: str) -> None:
+    assert SPACE.narrowed({path: "adamw"}).to_json()["optimizer"] == SPACE.to_json()["optimizer"]["choice"][0]
+
+
+@pytest.mark.parametrize("path", ["optimizer.name", "optimizer"])
+def test_a_choice_of_names_picks_several(path: str) -> None:
+    picked = SPACE.narrowed({path: {"choice": ["lion", "sgd"]}})
+    assert [branch["name"] for branch in picked.to_json()["optimizer"]["choice"]] == ["lion", "sgd"]
+    assert picked.default()["optimizer"] == "sgd"  # The prior stays while its branch does.
+    assert SPACE.narrowed({path: Choice(["lion", "adamw"])}).default()["optimizer"] == "lion"
+    assert SPACE.narrowed({path: Choice(["lion", "adamw"], prior="adamw")}).default()["optimizer"] == "adamw"
+
+
+def test_a_map_replaces_the_section() -> None:
+    assert section("optimizer", optimizer={"name": "radam", "lr": {"uniform": [0.1, 0.2]}}) == {
+        "name": "radam",
+        "lr": {"uniform": [0.1, 0.2]},
+    }
+
+
+def test_a_part_of_a_domain_is_laid_over_it() -> None:
+    assert section("batch_size", batch_size={"choice": [16, 32], "prior": 32}) == {"choice": [16, 32], "prior": 32}
+    changed = SPACE.narrowed({"optimizer[adamw].lr": {"prior": 1e-4}}).to_json()["optimizer"]["choice"][0]
+    assert changed["lr"] == {"log_uniform": [1e-5, 1e-3], "prior": 1e-4}
+
+
+def test_the_order_of_overrides_does_not_matter() -> None:
+    overrides = {"optimizer.name": "sgd", "optimizer.lr": 0.01, "optimizer[adamw].weight_decay": 0.1}
+    assert SPACE.narrowed(overrides) == SPACE.narrowed(dict(reversed(overrides.items())))
+
+
+def test_a_parameter_that_can_no_longer_be_active_goes() -> None:
+    narrowed = SPACE.narrowed({"optimizer.name": "sgd"})
+    assert "finetune.layer_decay" not in narrowed.column_names
+    assert SearchSpace.from_json(narrowed.to_json()) == narrowed
+    assert "finetune.layer_decay" in SPACE.narrowed({"optimizer.name": "adamw"}).column_names
+
+
+def test_no_override_is_the_same_space() -> None:
+    assert SPACE.narrowed({}) is SPACE
+
+
+def test_the_name_stays() -> None:
+    assert SPACE.narrowed({"batch_size": 8}).name == SPACE.name

@@ -1,0 +1,284 @@
+"""What cannot work together is refused when a space is read, unless the space leaves it out itself."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoft.core.errors import ConfigError, SpaceError
+from autoft.core.jsonable import Json
+from autoft.core.recipe import complete
+from autoft.core.rules import RULES, mistakes, passes, reader
+from autoft.space import Choice, IntUniform, SearchSpace, Uniform, load_space
+
+IMAGE, TEXT = "image-classification", "text-classification"
+VIT, RESNET, BERT = "timm:vit_tiny_patch16_224", "timm:resnet18", "hf:google-bert/bert-base-uncased"
+
+CASES: list[tuple[str, str, Json, Json]] = [
+    (
+        "Probe then full solves for a linear head.",
+        IMAGE,
+        {"finetune": Choice(["full", "lp_ft"]), "head": Choice(["linear", "mlp"])},
+        {"finetune.mode": "lp_ft", "head.name": "mlp"},
+    ),
+    (
+        "FGM needs embeddings that the trial computes.",
+        TEXT,
+        {"finetune": Choice(["full", "head"]), "regularization": Choice(["none", "fgm"])},
+        {"regularization.name": "fgm", "finetune.mode": ["probe", "head"]},
+    ),
+    (
+        "Embedding MixUp needs embeddings that the trial computes.",
+        TEXT,
+        {"finetune": Choice(["full", "head"]), "mixing": Choice(["none", "embedding_mixup"])},
+        {"mixing.name": "embedding_mixup", "finetune.mode": ["probe", "head"]},
+    ),
+    (
+        "R-Drop needs two passes that differ.",
+        IMAGE,
+        {"regularization": Choice(["none", "r_drop"]), "head": {"name": "linear", "dropout": Choice([0.0, 0.1])}},
+        {"regularization.name": "r_drop", "head.dropout": 0, "backbone.drop_path": 0},
+    ),
+    (
+        "Progressive resizing needs a backbone that takes several sizes.",
+        IMAGE,
+        {"backbone": Choice([RESNET, VIT]), "resizing": Choice(["fixed", "progressive"])},
+        {"resizing.name": "progressive", "backbone.name": VIT},
+    ),
+    (
+        "Adapters go to the linear layers of attention.",
+        IMAGE,
+        {"backbone": Choice([VIT, RESNET]), "finetune": Choice(["full", "lora", "dora"])},
+        {"finetune.mode": ["lora", "dora"], "finetune.targets": "attention", "backbone.name": RESNET},
+    ),
+    (
+        "Adapters go to the linear layers of the blocks.",
+        IMAGE,
+        {"backbone": Choice([VIT, RESNET]), "finetune": Choice(["full", {"mode": "lora", "targets": "all"}])},
+        {"finetune.mode": ["lora", "dora"], "finetune.targets": "all", "backbone.name": RESNET},
+    ),
+    (
+        "(IA)^3 scales keys and values.",
+        IMAGE,
+        {"backbone": Choice([VIT, RESNET]), "finetune": Choice(["full", "ia3"])},
+        {"finetune.mode": "ia3", "backbone.name": RESNET},
+    ),
+    (
+        "Some layer group must be left to learn.",
+        IMAGE,
+        {"backbone": RESNET, "finetune": Choice(["full", {"mode": "partial", "frozen_groups": IntUniform(1, 9)}])},
+        {"finetune.frozen_groups": {"at_least": 9}, "backbone.name": RESNET},
+    ),
+    (
+        "Some layer group must stay pretrained.",
+        TEXT,
+        {"backbone": BERT, "finetune": {"mode": "full", "reinit_groups": Choice([0, 3, 13])}},
+        {"finetune.reinit_groups": {"at_least": 13}, "backbone.name": BERT},
+    ),
+    (
+        "Mixing needs two rows.",
+        IMAGE,
+        {"batch_size": Choice([16, 1]), "mixing": Choice(["none", "mixup"])},
+        {"mixing.name": {"not": "none"}, "batch_size": 1},
+    ),
+    (
+        "Nesterov's momentum needs momentum.",
+        IMAGE,
+        {"optimizer": {"name": "sgd", "nesterov": Choice([True, False]), "momentum": Choice([0.9, 0.0])}},
+        {"optimizer.nesterov": True, "optimizer.momentum": 0},
+    ),
+    (
+        "A decay of norms and biases needs a decay.",
+        IMAGE,
+        {
+            "optimizer": {
+                "name": "adamw",
+                "decay_norms_and_biases": Choice([False, True]),
+                "weight_decay": Choice([0.05, 0.0]),
+            }
+        },
+        {"optimizer.decay_norms_and_biases": True, "optimizer.weight_decay": 0},
+    ),
+    (
+        "Muon needs matrices that learn.",
+        IMAGE,
+        {"optimizer": Choice(["adamw", "muon"]), "finetune": Choice(["full", "norm_bias"])},
+        {"optimizer.name": "muon", "finetune.mode": ["head", "norm_bias", "ia3"]},
+    ),
+]
+"""Of each rule: its line, the task, sections that can break it, and the combination that must be forbidden."""
+
+
+def refusals(task: str, **sections: Any) -> list[str]:
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace(task=task, **sections)
+    return list(caught.value.problems)
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.description for rule in RULES} == {description for description, *_ in CASES}
+
+
+@pytest.mark.parametrize(("description", "task", "sections", "forbidden"), CASES, ids=[case[0] for case in CASES])
+def test_a_space_that_could_break_a_rule_is_refused_and_forbidding_it_is_the_remedy(
+    description: str, task: str, sections: Json, forbidden: Json
+) -> None:
+    (problem,) = refusals(task, **sections)
+    rule = next(rule for rule in RULES if rule.description == description)
+    assert rule.reason in problem
+    assert "does not go with" in problem
+    assert "Take one of them out, or write `forbid: [{" in problem
+    space = SearchSpace(task=task, **sections, forbid=[forbidden])
+    assert SearchSpace.from_json(space.to_json()) == space
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        assert list(mistakes(space.recipe(space.sample(rng)))) == []
+
+
+def test_the_sentence_names_the_line_the_values_the_reason_and_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "vision.yaml"
+    path.write_text(
+        f"task: image-classification\nbackbone:\n  choice: [{VIT}, {RESNET}]\n"
+        "finetune:\n  choice:\n    - full\n    - ia3\n"
+    )
+    with pytest.raises(SpaceError) as caught:
+        load_space(path)
+    (problem,) = caught.value.problems
+    assert problem == (
+        f"finetune.mode ({path}:7) can be ia3, which does not go with backbone.name ({path}:3): timm:resnet18: "
+        "(IA)^3 goes to the linear layers of attention, of which the backbone has none. Take one of them out, or "
+        "write `forbid: [{finetune.mode: ia3, backbone.name: 'timm:resnet18'}]`."
+    )
+    path.write_text(path.read_text() + f"forbid: [{{finetune.mode: ia3, backbone.name: '{RESNET}'}}]\n")
+    assert load_space(path).forbids({"backbone": RESNET, "finetune": "ia3"}) is not None
+
+
+def test_the_remedy_of_several_backbones_is_one_line() -> None:
+    backbone = Choice([VIT, RESNET, "timm:resnet34"])
+    (problem,) = refusals(IMAGE, backbone=backbone, finetune=Choice(["full", "ia3"]))
+    assert "forbid: [{finetune.mode: ia3, backbone.name: ['timm:resnet18', 'timm:resnet34']}]`" in problem
+
+
+def test_what_is_fixed_is_to_be_changed_not_forbidden() -> None:
+    optimizer = {"name": "sgd", "momentum": 0.0, "nesterov": True}
+    (problem,) = refusals(IMAGE, optimizer=optimizer, batch_size=Choice([16, 32]))
+    assert problem.endswith("and there is none. Change one of them.")
+
+
+def test_when_leaves_a_combination_out_as_well_as_forbid() -> None:
+    momentum = Choice([0.9, 0.0], when={"optimizer.nesterov": False})
+    optimizer = {"name": "sgd", "nesterov": Choice([True, False]), "momentum": momentum}
+    SearchSpace(task=IMAGE, optimizer=optimizer)
+
+
+def test_an_end_of_a_range_that_is_never_drawn_breaks_no_rule_but_the_default_does() -> None:
+    optimizer = {"name": "sgd", "nesterov": True, "momentum": Uniform(0.0, 0.9)}
+    SearchSpace(task=IMAGE, optimizer=optimizer)
+    refusals(IMAGE, optimizer=optimizer | {"momentum": Uniform(0.0, 0.9, prior=0.0)})
+
+
+def test_a_rule_holds_for_the_optimizer_inside_of_another() -> None:
+    base = {"name": "sgd", "nesterov": True, "momentum": Choice([0.9, 0.0])}
+    (problem,) = refusals(IMAGE, optimizer=Choice(["adamw", {"name": "sam", "base": base}]))
+    assert "forbid: [{optimizer.base.nesterov: true, optimizer.base.momentum: 0}]" in problem
+
+
+def test_a_branch_is_known_by_its_name_whatever_its_label() -> None:
+    plain, nesterov = {"name": "sgd", "as": "plain", "nesterov": False, "momentum": 0.0}, {"name": "sgd", "as": "ahead"}
+    SearchSpace(task=IMAGE, optimizer=Choice([plain, nesterov]))
+    muon = {"name": "muon", "as": "mine"}
+    assert refusals(IMAGE, optimizer=Choice([plain, muon]), finetune=Choice(["full", "norm_bias"]))
+
+
+def test_what_another_combination_forbids_does_not_hide_one_that_can_occur() -> None:
+    optimizer = {"name": "sgd", "nesterov": True, "momentum": Choice([0.9, 0.0])}
+    forbid = [{"optimizer.momentum": 0, "batch_size": 32}, {"batch_size": 64, "accumulation": 2}]
+    sections: Json = {"optimizer": optimizer, "batch_size": Choice([16, 32, 64]), "accumulation": Choice([1, 2])}
+    assert refusals(IMAGE, **sections, forbid=forbid)
+    SearchSpace(task=IMAGE, **sections, forbid=[*forbid, {"optimizer.momentum": 0, "batch_size": [16, 64]}])
+
+
+def test_adapters_may_go_to_the_blocks_of_a_backbone_without_attention() -> None:
+    mixer = "timm:mixer_s16_224"
+    SearchSpace(task=IMAGE, backbone=mixer, finetune={"mode": "lora", "targets": "all"})
+    assert refusals(IMAGE, backbone=mixer, finetune="lora")
+
+
+def test_r_drop_is_random_by_a_text_encoders_own_dropout_but_not_where_it_is_frozen() -> None:
+    SearchSpace(task=TEXT, backbone=BERT, regularization="r_drop")
+    refusals(TEXT, backbone={"name": BERT, "dropout": 0.0}, regularization="r_drop")
+    refusals(TEXT, backbone=BERT, finetune="head", regularization="r_drop")
+    SearchSpace(
+        task=TEXT, backbone=BERT, finetune="head", regularization="r_drop", head={"name": "linear", "dropout": 0.1}
+    )
+
+
+def test_the_class_token_of_a_backbone_without_one_is_refused_as_a_setting() -> None:
+    (problem,) = refusals(IMAGE, backbone={"name": RESNET, "pooling": "cls"})
+    assert "must be 'mean' or 'attention', not 'cls'" in problem
+    SearchSpace(task=IMAGE, backbone={"name": VIT, "pooling": "cls"})
+
+
+def test_a_backbone_of_which_nothing_is_known_is_not_judged() -> None:
+    SearchSpace(task=TEXT, backbone="hf:someone/unknown", finetune="lora", regularization="r_drop")
+
+
+def test_an_override_meets_the_rules() -> None:
+    optimizer = {"name": "sgd", "nesterov": True, "momentum": Choice([0.9, 0.5])}
+    space = SearchSpace(task=IMAGE, optimizer=optimizer)
+    with pytest.raises(SpaceError, match="does not go with"):
+        space.narrowed({"optimizer.momentum": 0.0})
+
+
+def test_a_default_that_does_no_harm_breaks_no_rule() -> None:
+    SearchSpace(task=IMAGE, optimizer={"name": "sgd", "momentum": Choice([0.9, 0.0])})
+    base = {"name": "sgd", "momentum": 0.0}
+    SearchSpace(task=IMAGE, optimizer={"name": "sam", "base": base})
+    assert complete({"optimizer": base}, task=IMAGE)["optimizer"]["nesterov"] is True
+
+
+def test_a_finished_recipe_meets_the_rules() -> None:
+    message = r"mixing\.name: mixup does not go with batch_size: 1: a batch of one row has no other to mix with"
+    with pytest.raises(ConfigError, match=message):
+        complete({"mixing": {"name": "mixup"}, "batch_size": 1}, task=IMAGE)
+    with pytest.raises(ConfigError, match=r"finetune\.mode: ia3 does not go with backbone\.name: timm:resnet18"):
+        complete({"backbone": {"name": RESNET}, "finetune": {"mode": "ia3"}}, task=IMAGE)
+
+
+def test_a_space_of_many_parameters_is_judged_in_a_moment() -> None:
+    backbones = [{"name": VIT, "as": f"b{n}", "drop_path": Uniform(0.0, 0.2)} for n in range(60)]
+    optimizers = [
+        {"name": "sgd", "as": f"o{n}", "lr": Uniform(1e-4, 1e-2), "momentum": Choice([0.9, 0.5])} for n in range(60)
+    ]
+    sections: Json = {
+        "backbone": Choice(backbones),
+        "optimizer": Choice(optimizers),
+        "finetune": Choice(["full", {"mode": "partial", "frozen_groups": IntUniform(1, 6)}, "lora", "head"]),
+        "regularization": Choice(["none", "r_drop"]),
+        "head": {"name": "linear", "dropout": Uniform(0.0, 0.3)},
+        "batch_size": Choice([1, 16, 32]),
+    }
+    start = time.perf_counter()
+    space = SearchSpace(task=IMAGE, **sections)
+    assert len(space.parameters) > 180
+    assert time.perf_counter() - start < 0.6  # Alone 0.1 s; a machine that is busy with other tests is slower.
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10))
+def test_comparisons_are_those_of_numbers(value: float, bound: float) -> None:
+    assert passes({"above": bound}, value) == (value > bound)
+    assert passes({"at_least": bound}, value) == (value >= bound)
+    assert passes({"below": bound}, value) == (value < bound)
+    assert passes({"at_most": bound}, value) == (value <= bound)
+
+
+def test_true_is_not_one_and_nothing_passes_no_test() -> None:
+    assert passes(0, 0.0)
+    assert not passes(1, True)
+    assert not passes({"not": "none"}, None)
+    assert reader({"optimizer": {"base": {"name": "sgd"}}})("optimizer.base.name") == "sgd"
+    assert reader({"batch_size": 2})("batch_size.name") is None

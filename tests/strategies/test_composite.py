@@ -1,0 +1,129 @@
+import pytest
+
+from autoft.core.configs import Budget, StrategyConfig
+from autoft.core.errors import ConfigError
+from autoft.strategies import Composite, Continue, Done, Start, Stop, Wait, build_strategy
+from autoft.strategies.asha import Asha
+from autoft.strategies.random import Random
+from autoft.strategies.rungs import RunToEnd
+from autoft.strategies.tpe import TPE
+from tests.strategies.worlds import branching_space, history, trial
+
+RANDOM_ASHA = Composite(searcher=Random(), scheduler=Asha(grace=1))
+
+
+def test_a_trial_that_stands_is_decided_on_before_anything_starts():
+    now = history(slots=4).replace(trials=(trial(1, [0.5]),))
+    assert RANDOM_ASHA.next(now) == Continue(
+        trial="t0001", until_epoch=3, reason="rank 1 of 1 at rung 1 (accuracy 0.5): among the best 1, it goes on"
+    )
+
+
+def test_of_several_that_stand_the_one_started_first_is_decided_on_first():
+    now = history(slots=4).replace(trials=(trial(1, [0.5], until=3), trial(2, [0.1]), trial(3, [0.9])))
+    assert RANDOM_ASHA.next(now).trial == "t0002"
+
+
+def test_a_trial_with_all_its_epochs_is_stopped_as_trained():
+    now = history(epochs=3).replace(trials=(trial(1, [0.5, 0.6, 0.7]),))
+    assert RANDOM_ASHA.next(now) == Stop(trial="t0001", reason="it has trained all 3 epochs")
+
+
+def test_a_probe_ends_after_its_epoch():
+    probe = trial(1, [0.5]).replace(trial="p01", kind="probe")
+    assert RANDOM_ASHA.next(history().replace(trials=(probe,))) == Stop(trial="p01", reason="a probe has one epoch")
+
+
+def test_the_first_start_is_the_probe_of_the_first_backbone():
+    space = branching_space()
+    assert RANDOM_ASHA.next(history(space=space)) == Start(
+        assignment={"backbone": "timm:resnet18"},
+        kind="probe",
+        until_epoch=1,
+        reason="the frozen probe of timm:resnet18: every backbone is probed first",
+        recipe={"backbone": space.backbones()[0], "finetune": {"mode": "probe"}},
+    )
+
+
+def test_a_trial_is_granted_the_epochs_up_to_the_first_rung():
+    probes = tuple(trial(n, [0.5], status="probe").replace(trial=f"p{n:02d}", kind="probe") for n in (1, 2))
+    now = history(epochs=27).replace(trials=probes)
+    assert [
+        Composite(searcher=Random(), scheduler=scheduler).next(now).until_epoch
+        for scheduler in (Asha(grace=1), Asha(), RunToEnd())
+    ] == [1, 3, 27]
+
+
+def test_full_slots_mean_waiting():
+    now = history(slots=1).replace(trials=(trial(1, [], until=1),))
+    assert RANDOM_ASHA.next(now) == Wait(reason="all 1 slots are taken")
+
+
+def test_a_spent_trial_budget_means_waiting_and_then_done():
+    probes = [trial(n, [0.5], status="probe").replace(trial=f"p{n:02d}", kind="probe") for n in (1, 2)]
+    now = history(trials=1).replace(trials=(*probes, trial(1, [], until=1)))
+    reason = "all 1 trials of the budget were started"
+    assert RANDOM_ASHA.next(now) == Wait(reason=f"{reason}; 1 still in flight")
+    over = now.replace(trials=(*probes, trial(1, [0.5], status="failed")))
+    assert RANDOM_ASHA.next(over) == Done(reason=reason)
+
+
+def test_time_that_is_up_stops_all_that_stand_and_starts_nothing():
+    now = history(seconds=100.0, seconds_reserved=20.0, slots=4, seconds_used=79.9)
+    assert isinstance(RANDOM_ASHA.next(now), Start)
+    late = now.replace(seconds_used=80.0)
+    assert RANDOM_ASHA.next(late) == Done(reason="the time is up")
+    flying = late.replace(trials=(trial(1, [], until=1), trial(2, [0.5])))
+    assert RANDOM_ASHA.next(flying) == Stop(trial="t0002", reason="the time is up")
+    assert RANDOM_ASHA.next(flying.replace(trials=flying.trials[:1])) == Wait(
+        reason="the time is up; 1 still in flight"
+    )
+
+
+def test_between_rungs_a_trial_goes_on_by_single_epochs_under_a_seconds_budget():
+    now = history(seconds=100.0).replace(trials=(trial(1, [0.1, 0.2]),))
+    assert RANDOM_ASHA.next(now) == Continue(trial="t0001", until_epoch=3, reason="on its way to rung 3")
+
+
+def test_names_and_options_of_the_catalog_build_the_strategy():
+    built = build_strategy(
+        StrategyConfig(name="tpe", options={"startup": 5}), StrategyConfig(name="asha", options={"grace": 2})
+    )
+    assert built == Composite(searcher=TPE(startup=5), scheduler=Asha(grace=2))
+    plain = build_strategy(StrategyConfig(name="random"), StrategyConfig(name="none"))
+    assert plain == Composite(searcher=Random(), scheduler=RunToEnd())
+
+
+@pytest.mark.parametrize(
+    ("searcher", "scheduler", "message"),
+    [
+        (StrategyConfig(name="tpo"), StrategyConfig(name="asha"), "Unknown searcher 'tpo'. Did you mean 'tpe'"),
+        (StrategyConfig(name="tpe"), StrategyConfig(name="ash"), "Unknown scheduler 'ash'. Did you mean 'asha'"),
+        (
+            StrategyConfig(name="tpe"),
+            StrategyConfig(name="asha", options={"grce": 1}),
+            "The scheduler asha has no option 'grce'. Did you mean 'grace'? Allowed: grace, reduction_factor.",
+        ),
+        (
+            StrategyConfig(name="random", options={"x": 1}),
+            StrategyConfig(name="none"),
+            "The searcher random has no option 'x'. It has no options.",
+        ),
+        (
+            StrategyConfig(name="tpe"),
+            StrategyConfig(name="asha", options={"reduction_factor": 1}),
+            "scheduler asha: option reduction_factor must be a number above 1, not 1.",
+        ),
+    ],
+)
+def test_unknown_names_and_options_are_refused_with_the_nearest(searcher, scheduler, message):
+    with pytest.raises(ConfigError) as caught:
+        build_strategy(searcher, scheduler)
+    assert message in str(caught.value)
+
+
+def test_a_history_without_epochs_or_slots_is_refused():
+    with pytest.raises(ConfigError, match="epochs"):
+        history().replace(budget=Budget(trials=3))
+    with pytest.raises(ConfigError, match="slots"):
+        history(slots=0)
