@@ -19,7 +19,7 @@ from autoft.engine.clock import Clock
 from autoft.engine.job import Job, Report
 from autoft.engine.ledger import Entry, Ledger, final_status
 from autoft.space import SearchSpace
-from autoft.strategies import Continue, Decision, Done, History, Start, Stop, Strategy, TrialView, Wait
+from autoft.strategies import Continue, Decision, Done, History, Pause, Start, Stop, Strategy, TrialView, Wait
 from autoft.strategies.advance import stopped_status, trial_name
 
 MAX_LOSSES = 2
@@ -181,7 +181,7 @@ class Coordinator:
             trial, status = entry.view.trial, entry.view.status
             if entry.view.kind == "probe" and status == "completed":
                 self._set_status(trial, "probe", "its end was not recorded")  # the epoch was, and then a kill came
-            if status not in ("running", "paused"):
+            if status not in ("running", "paused") or entry.waits_for_promotion:
                 continue
             if status == "paused":
                 self._set_status(trial, "running", "taken up again")
@@ -222,7 +222,7 @@ class Coordinator:
             self._end(report.trial, "failed", report.reason)
 
     def _end(self, trial: str, status: TrialStatus, reason: str) -> None:
-        """Give a trial the status that it keeps."""
+        """Give a trial that leaves its slot the status that it has from now on."""
         self._set_status(trial, status, reason)
         self._chronicle.flush()
         entry = self.ledger[trial]
@@ -277,6 +277,10 @@ class Coordinator:
         elif isinstance(decision, Continue):
             entry = self.ledger[decision.trial]
             entry.view = entry.view.replace(until_epoch=decision.until_epoch)
+            if entry.view.status == "paused":
+                self._promote(decision)
+        elif isinstance(decision, Pause):
+            self._end(decision.trial, "paused", decision.reason)
         elif isinstance(decision, Stop):
             view = self.ledger[decision.trial].view
             self._end(decision.trial, stopped_status(history, view), decision.reason)
@@ -297,6 +301,12 @@ class Coordinator:
         self.ledger.add(Entry(view=view, config=config))
         self._to_start.append(trial)
         self._on_change(f"{trial} starts: {decision.reason}")
+
+    def _promote(self, decision: Continue) -> None:
+        """Let a paused trial go on from its last checkpoint, in the next slot."""
+        self._set_status(decision.trial, "running", decision.reason)
+        self._to_start.append(decision.trial)
+        self._on_change(f"{decision.trial} goes on: {decision.reason}")
 
     # The end.
 

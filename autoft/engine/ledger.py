@@ -24,6 +24,8 @@ class Entry:
     """How often its worker was lost in this run."""
     in_flight: bool = False
     """Whether a worker has it, or will get it."""
+    waits_for_promotion: bool = False
+    """Whether it was paused by a decision of its scheduler; one that the end of the time paused goes on by itself."""
 
 
 class Ledger:

@@ -145,6 +145,7 @@ def _run(
 def restore_ledger(record: Record, search: SearchConfig) -> Ledger:
     """Return the trials of a record."""
     ledger = Ledger(parse_objective(search.metrics[0]))
+    last_action = {decision.trial: decision.action for decision in record.decisions}
     for row in record.trials:
         view = TrialView(
             trial=row.trial,
@@ -153,7 +154,8 @@ def restore_ledger(record: Record, search: SearchConfig) -> Ledger:
             until_epoch=row.until_epoch or 1,
             status=row.status,
         )
-        ledger.add(Entry(view=view, config=row.config.to_json(), reason=row.reason))
+        waits = row.status == "paused" and last_action.get(row.trial) == "pause"
+        ledger.add(Entry(view=view, config=row.config.to_json(), reason=row.reason, waits_for_promotion=waits))
         for result in row.epochs:
             ledger.add_epoch(row.trial, result)
     return ledger

@@ -15,7 +15,7 @@ from autoft.record.columns import take
 from autoft.record.sealed import SealedTable
 from autoft.record.tables import row_to_result, rows_to_events
 
-Action = Literal["start", "continue", "stop", "wait", "done"]
+Action = Literal["start", "continue", "pause", "stop", "wait", "done"]
 
 
 @dataclass(frozen=True, slots=True)

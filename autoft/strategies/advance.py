@@ -2,7 +2,7 @@
 
 from autoft.core.configs import TrialKind, TrialStatus
 from autoft.core.errors import WorkError
-from autoft.strategies.base import Continue, Decision, Done, History, Start, TrialView, Wait
+from autoft.strategies.base import Continue, Decision, Done, History, Pause, Start, TrialView, Wait
 
 
 def trial_name(history: History, kind: TrialKind) -> str:
@@ -14,13 +14,12 @@ def decided(history: History, decision: Decision) -> History:
     """Return the history after a decision.
 
     Raises:
-        WorkError: If the decision cannot be: it starts beyond the slots, or names a trial that does not stand.
+        WorkError: If the decision cannot be: it starts beyond the slots, or names a trial that is in flight or ended.
     """
     if isinstance(decision, Wait | Done):
         return history
     if isinstance(decision, Start):
-        if len(history.running) >= history.slots:
-            raise WorkError(f"A trial was started while all {history.slots} slots were taken.")
+        _require_slot(history)
         view = TrialView(
             trial=trial_name(history, decision.kind),
             kind=decision.kind,
@@ -29,15 +28,20 @@ def decided(history: History, decision: Decision) -> History:
         )
         return history.replace(trials=(*history.trials, view))
     view = history.view(decision.trial)
-    if not view.stands:
-        raise WorkError(f"A decision on trial {view.trial}, which does not stand at the end of an epoch.")
+    is_paused = view.status == "paused" and not isinstance(decision, Pause)
+    if not (view.stands or is_paused):
+        raise WorkError(f"A decision on trial {view.trial}, which neither stands at the end of an epoch nor is paused.")
+    if isinstance(decision, Pause):
+        return _with(history, view, status="paused")
     if isinstance(decision, Continue):
+        if is_paused:
+            _require_slot(history)
         if not view.epoch < decision.until_epoch <= history.num_epochs:
             raise WorkError(
                 f"Trial {view.trial} stands at epoch {view.epoch} and was sent to {decision.until_epoch}, "
                 f"beyond {history.num_epochs} or behind it."
             )
-        return _with(history, view, until_epoch=decision.until_epoch)
+        return _with(history, view, until_epoch=decision.until_epoch, status="running")
     return _with(history, view, status=stopped_status(history, view))
 
 
@@ -72,6 +76,11 @@ def reported(
     if not view.is_running or view.stands:
         raise WorkError(f"Trial {trial} reported an epoch that no decision allowed it.")
     return _with(history, view, values=(*view.values, value), cost_seconds=view.cost_seconds + seconds, status=status)
+
+
+def _require_slot(history: History) -> None:
+    if len(history.running) >= history.slots:
+        raise WorkError(f"A trial was started while all {history.slots} slots were taken.")
 
 
 def _with(history: History, view: TrialView, **changes: object) -> History:

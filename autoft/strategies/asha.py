@@ -1,10 +1,10 @@
-"""Asynchronous successive halving that stops trials, as a pure function of the history."""
+"""Asynchronous successive halving, stopping or pausing trials, as a pure function of the history."""
 
 import math
 from dataclasses import dataclass
 
 from autoft.core.errors import ConfigError
-from autoft.strategies.base import History, TrialView, Verdict
+from autoft.strategies.base import History, Promotion, TrialView, Verdict
 from autoft.strategies.rungs import loss_at
 
 
@@ -19,16 +19,12 @@ def default_grace(num_epochs: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asha:
-    """Stop a trial at a rung unless it is among the best 1 / `reduction_factor` of those that came so far.
+class _Halving:
+    """Rungs, and who is how good at them.
 
-    All rung values that the history holds count, whenever they arrived, the trial's own included. So a decision
-    that is taken again from the same history is the same, and a resume keeps the rungs: they are the history.
-    At least one of a rung's trials goes on. Of equal values the trial that was started earlier is the better one.
-    A trial without a finite value never goes on.
-
-    Reference: Li et al., A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934: r = `grace`,
-    eta = `reduction_factor`, R = the budget's epochs, s = 0; the stopping variant of its section 3.
+    All rung values that the history holds count, whenever they arrived. So a decision that is taken again from the
+    same history is the same, and a resume keeps the rungs: they are the history. Of equal values the trial that was
+    started earlier is the better one. A trial without a finite value never goes on.
     """
 
     grace: int | None = None
@@ -38,9 +34,9 @@ class Asha:
 
     def __post_init__(self) -> None:
         if self.grace is not None and self.grace < 1:
-            raise ConfigError(f"asha: grace must be at least 1 epoch, not {self.grace!r}.")
+            raise ConfigError(f"grace must be at least 1 epoch, not {self.grace!r}.")
         if not 1 < self.reduction_factor < math.inf:
-            raise ConfigError(f"asha: reduction_factor must be above 1, not {self.reduction_factor!r}.")
+            raise ConfigError(f"reduction_factor must be above 1, not {self.reduction_factor!r}.")
 
     def rungs(self, num_epochs: int) -> tuple[int, ...]:
         """Return grace, grace x factor, grace x factor^2, ... and at last `num_epochs`."""
@@ -52,29 +48,98 @@ class Asha:
             at *= self.reduction_factor
         return (*rungs, num_epochs)
 
+
+def order_at(history: History, rung: int) -> list[TrialView]:
+    """Return the trials that count at a rung, best first; probes are not compared with trials."""
+    losses = [
+        (loss, number, view)
+        for number, view in enumerate(history.trials)
+        if view.kind == "trial" and (loss := loss_at(history, view, rung)) is not None
+    ]
+    return [view for _, _, view in sorted(losses, key=lambda item: item[:2])]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a trial stands at a rung."""
+
+    rank: int
+    count: int
+    words: str
+
+
+def _place(history: History, view: TrialView, rung: int) -> _Place | None:
+    """Return the place of `view`, which came to the rung; None where it has no finite value."""
+    if loss_at(history, view, rung) in (None, math.inf):
+        return None
+    order = order_at(history, rung)
+    rank = next(number for number, other in enumerate(order, start=1) if other.trial == view.trial)
+    best = view.best(history.objective, epoch=rung)
+    return _Place(
+        rank=rank,
+        count=len(order),
+        words=f"rank {rank} of {len(order)} at rung {rung} ({history.objective.metric} {best:.4g})",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asha(_Halving):
+    """Stop a trial at a rung unless it is among the best 1 / `reduction_factor` of those that came so far.
+
+    At least one of a rung's trials goes on.
+
+    Reference: Li et al., A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934: r = `grace`,
+    eta = `reduction_factor`, R = the budget's epochs, s = 0; the stopping variant of its section 3.
+    """
+
     def judge(self, history: History, view: TrialView) -> Verdict:
         """Return whether `view`, which stands at a rung, is among those that go on."""
-        rung = view.epoch
-        own = loss_at(history, view, rung)
-        if own is None or own == math.inf:
-            return Verdict(goes_on=False, reason=f"no finite value up to rung {rung}")
-        rank, count = 1, 0
-        is_earlier = True
-        for other in history.trials:
-            if other.kind == "probe":
-                continue
-            if other.trial == view.trial:
-                is_earlier = False
-                count += 1
-                continue
-            loss = loss_at(history, other, rung)
-            if loss is None:
-                continue
-            count += 1
-            rank += loss < own or (loss == own and is_earlier)
-        going_on = max(1, math.floor(count / self.reduction_factor))
-        best = view.best(history.objective, epoch=rung)
-        place = f"rank {rank} of {count} at rung {rung} ({history.objective.metric} {best:.4g})"
-        if rank <= going_on:
-            return Verdict(goes_on=True, reason=f"{place}: among the best {going_on}, it goes on")
-        return Verdict(goes_on=False, reason=f"{place}: not among the best {going_on}, it stops")
+        place = _place(history, view, view.epoch)
+        if place is None:
+            return Verdict(action="stop", reason=f"no finite value up to rung {view.epoch}")
+        going_on = max(1, math.floor(place.count / self.reduction_factor))
+        if place.rank <= going_on:
+            return Verdict(action="continue", reason=f"{place.words}: among the best {going_on}, it goes on")
+        return Verdict(action="stop", reason=f"{place.words}: not among the best {going_on}, it stops")
+
+    def promote(self, history: History, *, is_last_call: bool) -> Promotion | None:
+        """Return None: it pauses no trial."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AshaPromote(_Halving):
+    """Pause each trial at a rung, and let it go on once it is among the best 1 / `reduction_factor` there.
+
+    Early on, when little is known, new trials are tried instead of training the first ones on. The highest rung with
+    somebody to promote comes first. When no new trial will start, the best of each rung goes on, so that the search
+    ends with a trial that has all its epochs.
+
+    Reference: Li et al., A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934, Algorithm 2.
+    """
+
+    def judge(self, history: History, view: TrialView) -> Verdict:
+        """Return whether `view`, which stands at a rung, goes on at once or is paused."""
+        place = _place(history, view, view.epoch)
+        if place is None:
+            return Verdict(action="stop", reason=f"no finite value up to rung {view.epoch}")
+        going_on = math.floor(place.count / self.reduction_factor)
+        if place.rank <= going_on:
+            return Verdict(action="continue", reason=f"{place.words}: among the best {going_on}, it goes on")
+        return Verdict(action="pause", reason=f"{place.words}: not among the best {going_on}, it is paused")
+
+    def promote(self, history: History, *, is_last_call: bool) -> Promotion | None:
+        """Return the best paused trial of the highest rung where one is among those that go on."""
+        paused = {view.trial for view in history.paused}
+        if not paused:
+            return None
+        for rung in reversed(self.rungs(history.num_epochs)[:-1]):
+            order = order_at(history, rung)
+            going_on = math.floor(len(order) / self.reduction_factor)
+            if is_last_call:
+                going_on = max(1, going_on)
+            for rank, view in enumerate(order[:going_on], start=1):
+                if view.trial in paused and view.epoch == rung:
+                    reason = f"rank {rank} of {len(order)} at rung {rung}: now among the best {going_on}, it goes on"
+                    return Promotion(trial=view.trial, reason=reason)
+        return None

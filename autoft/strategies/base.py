@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from autoft.core.configs import Budget, TrialKind, TrialStatus
 from autoft.core.errors import ConfigError, WorkError
@@ -27,7 +27,7 @@ class TrialView:
     values: tuple[float | None, ...] = ()
     """The objective after each epoch, from the first on; None: not finite."""
     status: TrialStatus = "running"
-    """`running` while it holds a slot, probes too; after that what became of it."""
+    """`running` while it holds a slot, probes too; `paused` while it has given it up and may go on; else its end."""
     cost_seconds: float = 0.0
     """Wall clock of its epochs so far."""
 
@@ -91,6 +91,11 @@ class History:
     def running(self) -> tuple[TrialView, ...]:
         """The trials that hold a slot, those that stand at a decision included."""
         return tuple(view for view in self.trials if view.is_running)
+
+    @property
+    def paused(self) -> tuple[TrialView, ...]:
+        """The trials that gave up their slot and may go on."""
+        return tuple(view for view in self.trials if view.status == "paused")
 
     @property
     def num_started(self) -> int:
@@ -180,7 +185,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Continue:
-    """Let a trial that stands train on, up to `until_epoch`."""
+    """Let a trial that stands, or is paused while a slot is free, train on, up to `until_epoch`."""
 
     action: ClassVar[str] = "continue"
     trial: str
@@ -193,8 +198,21 @@ class Continue:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """Let a trial that stands give up its slot; its state is kept, so that it can go on."""
+
+    action: ClassVar[str] = "pause"
+    trial: str
+    reason: str
+
+    def to_json(self) -> Json:
+        """Return the JSON form."""
+        return {"action": self.action, "trial": self.trial, "reason": self.reason}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stop:
-    """End a trial that stands; one that has trained all its epochs is completed by it, any other pruned."""
+    """End a trial that stands or is paused; with all its epochs it is completed by it, otherwise pruned."""
 
     action: ClassVar[str] = "stop"
     trial: str
@@ -229,7 +247,7 @@ class Done:
         return {"action": self.action, "reason": self.reason}
 
 
-Decision = Start | Continue | Stop | Wait | Done
+Decision = Start | Continue | Pause | Stop | Wait | Done
 
 
 class Strategy(Protocol):
@@ -266,9 +284,17 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """Whether a trial that stands at a rung trains on."""
+    """What becomes of a trial that stands at a rung."""
 
-    goes_on: bool
+    action: Literal["continue", "pause", "stop"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promotion:
+    """A paused trial that goes on."""
+
+    trial: str
     reason: str
 
 
@@ -280,5 +306,14 @@ class Scheduler(Protocol):
         ...
 
     def judge(self, history: History, view: TrialView) -> Verdict:
-        """Return whether `view`, which stands at a rung below the last, goes on; the same for equal histories."""
+        """Return what becomes of `view`, which stands at a rung below the last; the same for equal histories."""
+        ...
+
+    def promote(self, history: History, *, is_last_call: bool) -> Promotion | None:
+        """Return the paused trial that goes on now, or None where none does; the same for equal histories.
+
+        Args:
+            history: At least one slot is free.
+            is_last_call: Whether no new trial will start, so that what is paused has nobody left to wait for.
+        """
         ...

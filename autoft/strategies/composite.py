@@ -14,6 +14,7 @@ from autoft.strategies.base import (
     Decision,
     Done,
     History,
+    Pause,
     Scheduler,
     Searcher,
     Start,
@@ -27,7 +28,10 @@ from autoft.strategies.base import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Composite:
-    """Decide, in this order: who of those that stand goes on, whether time is up, what to start.
+    """Decide, in this order: who of those that stand goes on, whether time is up, who of the paused, what to start.
+
+    A trial that is paused when nothing more can come is stopped, unless it is the time that is up: then a resume with
+    more seconds may let it go on.
 
     Budget: `trials` counts what was started, probes left out. With `seconds` every decision grants one epoch, so
     that each trial is asked about at the end of each; the first one asked after the time is up stops, and the search
@@ -47,9 +51,21 @@ class Composite:
             return _pause(num_running, "the time is up")
         if num_running >= history.slots:
             return Wait(reason=f"all {history.slots} slots are taken")
-        if (started := self._start(history)) is not None:
+        return self._fill(history)
+
+    def _fill(self, history: History) -> Decision:
+        """Decide what a free slot is for."""
+        rungs = self.scheduler.rungs(history.num_epochs)
+        promotion = self.scheduler.promote(history, is_last_call=not _may_start(history))
+        if promotion is not None:
+            granted = _granted(history, rungs, history.view(promotion.trial).epoch)
+            return Continue(trial=promotion.trial, until_epoch=granted, reason=promotion.reason)
+        if (started := self._start(history, rungs)) is not None:
             return started
-        return _pause(num_running, f"all {history.budget.trials} trials of the budget were started")
+        reason = f"all {history.budget.trials} trials of the budget were started"
+        if history.paused and not history.running:
+            return Stop(trial=history.paused[0].trial, reason=f"{reason}, and none that is paused is to go on")
+        return _pause(len(history.running), reason)
 
     def _judge(self, history: History, view: TrialView) -> Decision:
         if view.kind == "probe":
@@ -62,18 +78,19 @@ class Composite:
         if view.epoch in rungs:
             verdict = self.scheduler.judge(history, view)
         else:
-            verdict = Verdict(goes_on=True, reason=f"on its way to rung {_next_rung(rungs, view.epoch)}")
-        if not verdict.goes_on:
+            verdict = Verdict(action="continue", reason=f"on its way to rung {_next_rung(rungs, view.epoch)}")
+        if verdict.action == "stop":
             return Stop(trial=view.trial, reason=verdict.reason)
+        if verdict.action == "pause":
+            return Pause(trial=view.trial, reason=verdict.reason)
         return Continue(trial=view.trial, until_epoch=_granted(history, rungs, view.epoch), reason=verdict.reason)
 
-    def _start(self, history: History) -> Start | None:
+    def _start(self, history: History, rungs: tuple[int, ...]) -> Start | None:
         backbones = history.space.backbones()
         if history.num_probes < len(backbones):
             return _probe(history, backbones[history.num_probes])
-        if history.budget.trials is not None and history.num_started >= history.budget.trials:
+        if not _may_start(history):
             return None
-        rungs = self.scheduler.rungs(history.num_epochs)
         if history.num_started == 0:
             return _trial(history, history.space.default(), rungs, "the space's default recipe is tried first")
         suggestion = self.searcher.suggest(history, rungs=rungs)
@@ -100,6 +117,10 @@ def _build(kind: catalog.Kind, config: StrategyConfig) -> Any:
         if problem := argument.problem(value):
             raise ConfigError(f"{kind} {entry.name}: option {name} {problem}.")
     return entry.load()(**config.options)
+
+
+def _may_start(history: History) -> bool:
+    return history.budget.trials is None or history.num_started < history.budget.trials
 
 
 def _probe(history: History, backbone: Json) -> Start:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from autoft.strategies.base import History, TrialView, Verdict
+from autoft.strategies.base import History, Promotion, TrialView, Verdict
 
 FINISHED = ("completed", "pruned", "probe")
 """Statuses of trials that ended with evidence; `failed` ones have none, `diverged` ones are worst."""
@@ -37,4 +37,8 @@ class RunToEnd:
 
     def judge(self, history: History, view: TrialView) -> Verdict:
         """Let it go on."""
-        return Verdict(goes_on=True, reason="every trial runs to its last epoch")
+        return Verdict(action="continue", reason="every trial runs to its last epoch")
+
+    def promote(self, history: History, *, is_last_call: bool) -> Promotion | None:
+        """Return None: it pauses no trial."""
+        return None

@@ -303,8 +303,9 @@ def trials_of(store):
     return [(r.trial, r.status, r.assignment, [(e.epoch, e.metrics) for e in r.epochs]) for r in record.trials]
 
 
-def test_a_kill_after_any_event_changes_nothing_that_the_search_does(make_search, tmp_path):
-    search = make_search(trials=5, epochs=3, scheduler="asha")
+@pytest.mark.parametrize("scheduler", ["asha", "asha-promote"])
+def test_a_kill_after_any_event_changes_nothing_that_the_search_does(make_search, tmp_path, scheduler):
+    search = make_search(trials=5, epochs=3, scheduler=scheduler)
     whole = Bench(search, Store.open(tmp_path / "whole"), slots=1)
     drive(whole)
     events = list(read_events(whole.store))
@@ -330,3 +331,34 @@ def test_a_kill_forgets_ten_seconds_of_the_budget_at_most(make_search, tmp_path)
     before = len(list(read_events(store)))
     bench.coordinator.tick()
     assert len(list(read_events(store))) == before
+
+
+def test_a_paused_trial_gives_up_its_slot_and_goes_on_from_where_it_was(bench):
+    b = bench(slots=1, trials=3, epochs=3, scheduler="asha-promote")
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    for trial, value in (("t0001", 0.6), ("t0002", 0.8), ("t0003", 0.7)):
+        assert [(job.trial, job.epochs_recorded) for job in b.jobs()] == [(trial, 0)]
+        assert not b.epoch(trial, 1, value)
+    assert [b.statuses()[trial][0] for trial in ("t0001", "t0002", "t0003")] == ["paused", "running", "paused"]
+    assert [(job.trial, job.epochs_recorded) for job in b.jobs()] == [("t0002", 1)]
+    assert b.statuses()["t0002"] == (
+        "running",
+        "rank 1 of 3 at rung 1: now among the best 1, it goes on",
+    )
+    assert b.epoch("t0002", 2, 0.8)
+    assert not b.epoch("t0002", 3, 0.9, "completed")
+    assert b.coordinator.next_job().kind == "final"
+    assert [b.statuses()[trial][0] for trial in ("t0001", "t0002", "t0003")] == ["pruned", "completed", "pruned"]
+
+
+def test_what_waits_for_its_promotion_still_waits_after_a_kill(bench):
+    b = bench(slots=1, trials=3, epochs=3, scheduler="asha-promote")
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    b.epoch("t0001", 1, 0.6)
+    b.kill()
+    again = bench(slots=1, trials=3, epochs=3, scheduler="asha-promote", store=b.store)
+    assert [job.trial for job in again.jobs()] == ["t0002"]
+    assert again.statuses()["t0001"][0] == "paused"

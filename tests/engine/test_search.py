@@ -235,3 +235,28 @@ def test_one_worker_and_one_seed_make_the_same_decisions_twice(make_search, tmp_
         run(make_search(trials=4, epochs=3, scheduler="asha", concurrent=1), store, spec)
         seen.append([(d.action, d.trial, d.until_epoch, d.reason) for d in read_record(store).decisions])
     assert seen[0] == seen[1]
+
+
+def test_paused_trials_go_on_in_warm_workers_from_their_checkpoints(make_search, run_folder, spec):
+    curves = {f"t{number:04d}": {"curve": [height, height, height]} for number, height in enumerate([0.2, 0.9, 0.4], 1)}
+    store = run_folder(curves)
+    outcome = run(make_search(trials=3, epochs=3, scheduler="asha-promote", concurrent=1), store, spec)
+    assert outcome.winner == "t0002"
+    record = read_record(store)
+    assert statuses(store) == {"p01": "probe", "t0001": "pruned", "t0002": "completed", "t0003": "pruned"}
+    actions = [(decision.action, decision.trial) for decision in record.decisions if decision.action != "wait"]
+    assert actions == [
+        ("start", "p01"),
+        ("start", "t0001"),
+        ("pause", "t0001"),
+        ("start", "t0002"),
+        ("pause", "t0002"),
+        ("start", "t0003"),
+        ("pause", "t0003"),
+        ("continue", "t0002"),
+        ("stop", "t0001"),
+        ("stop", "t0003"),
+        ("done", None),
+    ]
+    assert [result.metrics["opened_at"] for result in record.by_name["t0002"].epochs] == [0, 1, 1]
+    assert len({result.metrics["process"] for row in record.trials for result in row.epochs}) == 1

@@ -1,7 +1,7 @@
 import pytest
 
 from autoft.core.errors import WorkError
-from autoft.strategies import Composite, Continue, Done, Start, Stop, Wait
+from autoft.strategies import Composite, Continue, Done, Pause, Start, Stop, Wait
 from autoft.strategies.advance import decided, reported
 from autoft.strategies.random import Random
 from autoft.strategies.rungs import RunToEnd
@@ -35,6 +35,18 @@ def test_a_stopped_trial_is_pruned_unless_it_has_all_epochs(epochs, status):
     assert decided(now, Stop(trial="t0001", reason="-")).trials[0].status == status
 
 
+def test_a_paused_trial_holds_no_slot_and_takes_one_again_when_it_goes_on():
+    now = decided(history(slots=1).replace(trials=(trial(1, [0.5]),)), Pause(trial="t0001", reason="-"))
+    assert (now.running, [view.trial for view in now.paused]) == ((), ["t0001"])
+    again = decided(now, Continue(trial="t0001", until_epoch=3, reason="-"))
+    assert ([view.until_epoch for view in again.running], again.paused) == ([3], ())
+
+
+def test_a_paused_trial_that_is_stopped_is_pruned():
+    now = history().replace(trials=(trial(1, [0.5], status="paused"),))
+    assert decided(now, Stop(trial="t0001", reason="-")).trials[0].status == "pruned"
+
+
 def test_a_stopped_probe_is_a_probe():
     now = history().replace(trials=(trial(1, [0.5]).replace(trial="p01", kind="probe"),))
     assert decided(now, Stop(trial="p01", reason="-")).trials[0].status == "probe"
@@ -55,11 +67,15 @@ def test_waiting_and_being_done_change_nothing():
         Continue(trial="t0002", until_epoch=2, reason="-"),
         Stop(trial="t0001", reason="-"),
         Stop(trial="t0009", reason="-"),
+        Pause(trial="t0001", reason="-"),
+        Pause(trial="t0003", reason="-"),
+        Continue(trial="t0003", until_epoch=9, reason="-"),
     ],
-    ids=["slots", "flies", "beyond", "behind", "stop flies", "unknown"],
+    ids=["slots", "flies", "beyond", "behind", "stop flies", "unknown", "pause flies", "paused", "no slot"],
 )
 def test_a_decision_that_cannot_be_is_refused(decision):
-    now = history(slots=2).replace(trials=(trial(1, [0.5], until=3), trial(2, [0.5, 0.6])))
+    paused = trial(3, [0.5], status="paused")
+    now = history(slots=2).replace(trials=(trial(1, [0.5], until=3), trial(2, [0.5, 0.6]), paused))
     with pytest.raises(WorkError):
         decided(now, decision)
 

@@ -10,7 +10,7 @@ ASHA = Asha(grace=1, reduction_factor=3)
 def verdicts(views, *, asha=ASHA, **more):
     """Return who goes on of all that stand, each decided on with all in the history."""
     now = history(trials=20, slots=20, **more).replace(trials=tuple(views))
-    return {view.trial: asha.judge(now, view).goes_on for view in views if view.is_running}
+    return {view.trial: asha.judge(now, view).action == "continue" for view in views if view.is_running}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_those_who_left_the_rung_still_count():
     assert verdicts([views[3], *views[1:3]])["t0004"]
     now = history(slots=4).replace(trials=tuple(views))
     verdict = ASHA.judge(now, views[3])
-    assert not verdict.goes_on
+    assert verdict.action == "stop"
     assert verdict.reason == "rank 2 of 4 at rung 1 (accuracy 0.8): not among the best 1, it stops"
 
 
@@ -84,7 +84,7 @@ def test_of_equal_values_the_one_started_earlier_is_better():
 def test_a_trial_without_a_finite_value_stops_even_alone():
     view = trial(1, [None])
     verdict = ASHA.judge(history().replace(trials=(view,)), view)
-    assert not verdict.goes_on
+    assert verdict.action == "stop"
     assert verdict.reason == "no finite value up to rung 1"
 
 

@@ -2,6 +2,25 @@
 
 from autoft.core.catalog import Argument, Entry
 
+_HALVING = (
+    Argument(
+        name="grace",
+        type="int",
+        default=None,
+        low=1,
+        optional=True,
+        description="First rung, in epochs; null: 3, at least a 27th and at most a third of the epochs.",
+    ),
+    Argument(
+        name="reduction_factor",
+        type="float",
+        default=3.0,
+        low=1,
+        low_open=True,
+        description="Of so many trials at a rung one goes on; rungs lie so many times apart.",
+    ),
+)
+
 ENTRIES = (
     Entry(
         kind="searcher",
@@ -48,24 +67,15 @@ ENTRIES = (
         target="autoft.strategies.asha:Asha",
         description="Asynchronous successive halving: at each rung the best share of the trials so far goes on.",
         source="Li et al., A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934",
-        arguments=(
-            Argument(
-                name="grace",
-                type="int",
-                default=None,
-                low=1,
-                optional=True,
-                description="First rung, in epochs; null: 3, at least a 27th and at most a third of the epochs.",
-            ),
-            Argument(
-                name="reduction_factor",
-                type="float",
-                default=3.0,
-                low=1,
-                low_open=True,
-                description="Of so many trials at a rung one goes on; rungs lie so many times apart.",
-            ),
-        ),
+        arguments=_HALVING,
+    ),
+    Entry(
+        kind="scheduler",
+        name="asha-promote",
+        target="autoft.strategies.asha:AshaPromote",
+        description="Asynchronous successive halving that pauses: at a rung trials wait until they are among the best.",
+        source="Li et al., A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934",
+        arguments=_HALVING,
     ),
     Entry(
         kind="scheduler",
