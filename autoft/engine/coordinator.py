@@ -296,7 +296,11 @@ class Coordinator:
         ).to_json()
         self._chronicle.trial(trial, decision, config)
         view = TrialView(
-            trial=trial, kind=decision.kind, assignment=dict(decision.assignment), until_epoch=decision.until_epoch
+            trial=trial,
+            kind=decision.kind,
+            assignment=dict(decision.assignment),
+            until_epoch=decision.until_epoch,
+            epoch_cost=decision.epoch_cost,
         )
         self.ledger.add(Entry(view=view, config=config))
         self._to_start.append(trial)

@@ -26,6 +26,7 @@ from autoft.engine.watcher import Watcher
 from autoft.record import Record, RecordWriter
 from autoft.space import SearchSpace
 from autoft.strategies import TrialView, build_strategy
+from autoft.strategies.costs import epoch_cost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,6 +154,7 @@ def restore_ledger(record: Record, search: SearchConfig) -> Ledger:
             assignment=row.assignment,
             until_epoch=row.until_epoch or 1,
             status=row.status,
+            epoch_cost=epoch_cost(row.config.recipe),
         )
         waits = row.status == "paused" and last_action.get(row.trial) == "pause"
         ledger.add(Entry(view=view, config=row.config.to_json(), reason=row.reason, waits_for_promotion=waits))

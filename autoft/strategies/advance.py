@@ -25,6 +25,7 @@ def decided(history: History, decision: Decision) -> History:
             kind=decision.kind,
             assignment=decision.assignment,
             until_epoch=decision.until_epoch,
+            epoch_cost=decision.epoch_cost,
         )
         return history.replace(trials=(*history.trials, view))
     view = history.view(decision.trial)

@@ -17,7 +17,7 @@ Assignment = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialView:
-    """One trial as a strategy sees it: nothing of it depends on the clock but `cost_seconds`."""
+    """One trial as a strategy sees it: nothing of it is measured on a clock but `cost_seconds`."""
 
     trial: str
     kind: TrialKind
@@ -28,8 +28,10 @@ class TrialView:
     """The objective after each epoch, from the first on; None: not finite."""
     status: TrialStatus = "running"
     """`running` while it holds a slot, probes too; `paused` while it has given it up and may go on; else its end."""
+    epoch_cost: float = 1.0
+    """Predicted cost of an epoch, in the units of `costs.epoch_cost`."""
     cost_seconds: float = 0.0
-    """Wall clock of its epochs so far."""
+    """Wall clock of its epochs so far; 0 in a deterministic search, where no clock decides."""
 
     @property
     def epoch(self) -> int:
@@ -170,10 +172,12 @@ class Start:
     until_epoch: int
     reason: str
     recipe: Json = field(repr=False)
-    """The complete recipe that it trains."""
+    """The recipe that it trains."""
+    epoch_cost: float = field(default=1.0, repr=False)
+    """Predicted cost of an epoch, in the units of `costs.epoch_cost`."""
 
     def to_json(self) -> Json:
-        """Return the JSON form, without the recipe: the trial's configuration holds that."""
+        """Return the JSON form, without the recipe and what follows from it: the trial's configuration holds that."""
         return {
             "action": self.action,
             "kind": self.kind,

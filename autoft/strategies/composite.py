@@ -7,6 +7,7 @@ from autoft.core import catalog
 from autoft.core.configs import StrategyConfig
 from autoft.core.errors import ConfigError, WorkError, nearest
 from autoft.core.jsonable import Json
+from autoft.core.recipe import complete
 from autoft.space import Choice, SearchSpace
 from autoft.strategies.base import (
     Assignment,
@@ -24,6 +25,7 @@ from autoft.strategies.base import (
     Verdict,
     Wait,
 )
+from autoft.strategies.costs import epoch_cost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,12 +126,14 @@ def _may_start(history: History) -> bool:
 
 
 def _probe(history: History, backbone: Json) -> Start:
+    recipe = {"backbone": backbone, "finetune": {"mode": "probe"}}
     return Start(
         assignment=_backbone_assignment(history.space, backbone),
         kind="probe",
         until_epoch=1,
         reason=f"the frozen probe of {backbone['name']}: every backbone is probed first",
-        recipe={"backbone": backbone, "finetune": {"mode": "probe"}},
+        recipe=recipe,
+        epoch_cost=epoch_cost(complete(recipe, task=history.space.task)),
     )
 
 
@@ -145,12 +149,14 @@ def _backbone_assignment(space: SearchSpace, backbone: Json) -> Assignment:
 
 
 def _trial(history: History, assignment: Assignment, rungs: tuple[int, ...], reason: str) -> Start:
+    recipe = history.space.recipe(assignment)
     return Start(
         assignment=assignment,
         kind="trial",
         until_epoch=_granted(history, rungs, 0),
         reason=reason,
-        recipe=history.space.recipe(assignment),
+        recipe=recipe,
+        epoch_cost=epoch_cost(complete(recipe, task=history.space.task)),
     )
 
 

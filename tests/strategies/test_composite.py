@@ -42,6 +42,7 @@ def test_the_first_start_is_the_probe_of_the_first_backbone():
         until_epoch=1,
         reason="the frozen probe of timm:resnet18: every backbone is probed first",
         recipe={"backbone": space.backbones()[0], "finetune": {"mode": "probe"}},
+        epoch_cost=1.814,
     )
 
 
