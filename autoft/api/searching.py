@@ -69,6 +69,7 @@ def search(
     address: str | None = None,
     out: str | Path,
     seed: int = 0,
+    deterministic: bool = False,
     keep: int = 3,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -92,6 +93,9 @@ def search(
         address: None: Ray on this machine; "auto" or "host:port": a cluster that this machine is part of.
         out: The run folder, a new or empty one: a local path or what pyarrow.fs opens (s3://, gs://, ...).
         seed: Decides the split, every draw and every trial's seed.
+        deterministic: Whether results count in the order of a logical clock, so that the seed alone takes every
+            decision, on any number of workers. Side by side run `resources.concurrent` trials, 4 if it is None. What is
+            measured still decides where it must: a budget of seconds, a metric of latency or memory.
         keep: Checkpoints of so many leading trials are kept.
         listener: Called with a `Progress` after every event.
 
@@ -144,6 +148,7 @@ def search(
             address=address,
             seed=seed,
             keep=keep,
+            deterministic=deterministic or resources.concurrent == 1,
         )
         for line in (*prepared.describe(), *prepared.warnings):
             _say(listener, "reading the data", start, line)

@@ -134,6 +134,15 @@ def search(
             rich_help_panel=options.STRATEGY,
         ),
     ] = 0,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="Take every decision by the seed alone, on any number of workers; --concurrent 1 does so anyway. "
+            "A --time budget still goes by the clock.",
+            rich_help_panel=options.STRATEGY,
+        ),
+    ] = False,
     trials: options.Trials = None,
     epochs: options.Epochs = None,
     time: options.Time = None,
@@ -222,6 +231,7 @@ def search(
             address=address,
             out=out,
             seed=seed,
+            deterministic=deterministic,
             keep=keep,
             listener=listener,
         )

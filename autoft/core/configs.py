@@ -181,6 +181,8 @@ class SearchConfig:
     seed: int
     keep: int = 3
     """Checkpoints of so many leading trials are kept."""
+    deterministic: bool = False
+    """Whether results count in the order of a logical clock, so that the seed alone decides."""
 
     def to_json(self) -> Json:
         """Return the JSON form; `from_json` gives an equal config back."""

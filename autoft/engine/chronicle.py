@@ -39,8 +39,17 @@ class Chronicle:
         """Make every event so far durable."""
         self._journal.flush()
 
-    def decision(self, decision: Decision, *, trial: str | None) -> None:
-        """Write a decision, before it takes effect; of waits that say the same again, the first alone."""
+    def decision(
+        self, decision: Decision, *, trial: str | None, logical: float | None, seconds: tuple[float, float] | None
+    ) -> None:
+        """Write a decision, before it takes effect; of waits that say the same again, the first alone.
+
+        Args:
+            decision: What was decided.
+            trial: Whom it is about.
+            logical: The time on the logical clock, if there is one.
+            seconds: Those used and reserved that the strategy saw, where they are limited.
+        """
         if isinstance(decision, Wait):
             if decision.reason == self._last_wait:
                 return
@@ -54,6 +63,8 @@ class Chronicle:
                 "trial": trial,
                 "until_epoch": getattr(decision, "until_epoch", None),
                 "reason": decision.reason,
+                **({"logical": logical} if logical is not None else {}),
+                **({"seconds": list(seconds)} if seconds is not None else {}),
             }
         )
 

@@ -5,7 +5,6 @@ is decided, durably, before it answers.
 """
 
 import dataclasses
-from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
@@ -18,6 +17,7 @@ from autoft.engine.chronicle import Chronicle, Journal
 from autoft.engine.clock import Clock
 from autoft.engine.job import Job, Report
 from autoft.engine.ledger import Entry, Ledger, final_status
+from autoft.engine.turns import ArrivalTurns, Turns
 from autoft.space import SearchSpace
 from autoft.strategies import Continue, Decision, Done, History, Pause, Start, Stop, Strategy, TrialView, Wait
 from autoft.strategies.advance import stopped_status, trial_name
@@ -41,6 +41,8 @@ class Coordinator:
         journal: Journal,
         clock: Clock,
         slots: int,
+        workers: int | None = None,
+        turns: Turns | None = None,
         num_decisions: int = 0,
         tested: str | None = None,
         on_change: Callable[[str], None] = lambda line: None,
@@ -56,7 +58,9 @@ class Coordinator:
             ledger: Trials so far; unfinished ones are started again first.
             journal: Gets every event.
             clock: Counts over all runs of this search.
-            slots: Trials that may run side by side.
+            slots: Trials that may run side by side, as far as decisions know.
+            workers: Trials that can; None: as many.
+            turns: Orders the answers of workers; None: as they arrive.
             num_decisions: Decisions that the record holds.
             tested: The trial whose final test the record holds.
             on_change: Called after every event that a person would see, with one line about it.
@@ -66,6 +70,7 @@ class Coordinator:
         self.ledger = ledger
         self.clock = clock
         self.slots = slots
+        self.workers = min(slots, workers or slots)
         self.ending: Ending = "searching"
         self.fatal: AutoftError | None = None
         self.interrupted = False
@@ -78,11 +83,14 @@ class Coordinator:
         self._on_change = on_change
         self._on_finished = on_finished
         self._on_tick = on_tick
-        self._to_start: deque[str] = deque()
+        self._turns = turns or ArrivalTurns()
+        self._to_start: list[str] = []
         self._must_ask = True
         self._time_was_up = False
         self._final_losses = 0
         self._final_in_flight = False
+        self._idle_seconds = 0.0
+        self._ticked_at = clock.seconds_used
         self._take_up()
 
     # What the binding asks.
@@ -95,9 +103,10 @@ class Coordinator:
             self._decide()
         if self.ending == "testing":
             return self._final_job()
-        if not self._to_start or self.ledger.num_in_flight >= self.slots:
+        if not self._to_start or self.ledger.num_in_flight >= self.workers:
             return None
-        trial = self._to_start.popleft()
+        trial = min(self._to_start, key=self._turns.urgency)
+        self._to_start.remove(trial)
         self.ledger[trial].in_flight = True
         return self.job(trial)
 
@@ -107,13 +116,16 @@ class Coordinator:
         return self.ending == "over" or self.fatal is not None or self.interrupted
 
     def job(self, trial: str) -> Job:
-        """Return the job that trains a trial on from where the record knows it."""
-        entry = self.ledger[trial]
-        return Job(kind="trial", trial=trial, config=entry.config, epochs_recorded=len(entry.epochs))
+        """Return the job that trains a trial on from where it is known."""
+        return Job(
+            kind="trial", trial=trial, config=self.ledger[trial].config, epochs_recorded=self._epochs_known(trial)
+        )
 
     def goes_on(self, trial: str) -> bool:
         """Return whether a worker shall train another epoch of this trial now."""
-        return not self.is_over and self.ledger[trial].view.is_running and self.ledger[trial].in_flight
+        entry = self.ledger[trial]
+        is_allowed = entry.view.is_running and self._epochs_known(trial) < entry.view.until_epoch
+        return not self.is_over and entry.in_flight and is_allowed
 
     def reported(self, report: Report) -> bool:
         """Take a worker's answer; return whether it shall go on with the same job."""
@@ -122,14 +134,20 @@ class Coordinator:
         if report.kind == "final":
             self._tested_winner(report)
             return False
-        if report.kind == "failed":
-            self._failed(report)
+        if report.kind == "failed" and (report.disk_full or self._final_in_flight):
+            self._failed_for_all(report)
             return False
-        result = EpochResult.from_json(report.result or {}, where=f"the report of {report.trial}")
         entry = self.ledger[report.trial]
-        if entry.view.is_running and result.epoch > len(entry.epochs):
-            self._add_epoch(report.trial, result)
-        return self.goes_on(report.trial)
+        result = None if report.result is None else _result(report)
+        if result is not None and result.epoch <= self._epochs_known(report.trial):
+            return self.goes_on(report.trial)
+        if entry.view.is_running:
+            self._turns.hear(report)
+            self._take_turns()
+        goes_on = result is not None and result.status == "running" and self.goes_on(report.trial)
+        if not goes_on:
+            entry.in_flight = False
+        return goes_on
 
     def lost(self, trial: str, *, is_final: bool, hung: bool, reason: str) -> bool:
         """Take that a worker is gone; return whether its job is to be tried again.
@@ -154,7 +172,10 @@ class Coordinator:
             return False
         entry.num_losses += 1
         if hung or entry.num_losses > MAX_LOSSES:
-            self._end(trial, "failed", hang if hung else f"its worker was lost {entry.num_losses} times: {reason}")
+            failure = hang if hung else f"its worker was lost {entry.num_losses} times: {reason}"
+            entry.in_flight = False
+            self._turns.hear(Report(kind="failed", trial=trial, reason=failure))
+            self._take_turns()
             return False
         attempt = f"attempt {entry.num_losses + 1} of {MAX_LOSSES + 1}"
         self._note(f"The worker of {trial} was lost ({reason}); it is tried again from its last checkpoint, {attempt}.")
@@ -162,6 +183,7 @@ class Coordinator:
 
     def tick(self) -> None:
         """Look at the clock; called many times a second."""
+        self._count_idle()
         if not self.is_over:
             self._chronicle.tick()
         self._on_tick()
@@ -192,6 +214,19 @@ class Coordinator:
                 self._to_start.append(trial)
         self._chronicle.flush()
 
+    def _epochs_known(self, trial: str) -> int:
+        """Return the epochs of a trial that are recorded, or wait for their turn."""
+        return len(self.ledger[trial].epochs) + self._turns.num_heard(trial)
+
+    def _take_turns(self) -> None:
+        """Record, and decide on, every answer whose turn has come."""
+        while not self.is_over and (report := self._turns.next()) is not None:
+            if report.kind == "failed":
+                self._end(report.trial, "failed", report.reason)
+            else:
+                self._add_epoch(report.trial, _result(report))
+            self._decide()
+
     def _add_epoch(self, trial: str, result: EpochResult) -> None:
         entry = self.ledger[trial]
         if result.epoch != len(entry.epochs) + 1:
@@ -207,26 +242,26 @@ class Coordinator:
         self._on_change(f"{trial} epoch {result.epoch}: {self.ledger.objective.column} {shown}")
         if result.status != "running":
             self._end(trial, final_status(entry.view, result), result.reason)
-        self._decide()
+        elif not entry.view.stands:
+            self._turns.begin(entry)
 
-    def _failed(self, report: Report) -> None:
+    def _failed_for_all(self, report: Report) -> None:
+        """Take a failure that ends the search."""
         if report.disk_full:
             self.stop_for(
                 DiskFullError(
                     f"No space left on the disk while {report.trial} was written ({report.reason}); all is kept."
                 )
             )
-        elif self._final_in_flight:
+        else:
             self._give_up(f"The final test of {report.trial} failed: {report.reason}")
-        elif self.ledger[report.trial].view.is_running:
-            self._end(report.trial, "failed", report.reason)
 
     def _end(self, trial: str, status: TrialStatus, reason: str) -> None:
         """Give a trial that leaves its slot the status that it has from now on."""
         self._set_status(trial, status, reason)
         self._chronicle.flush()
-        entry = self.ledger[trial]
-        entry.in_flight = False
+        self.ledger[trial].in_flight = False
+        self._turns.drop(trial)
         if trial in self._to_start:
             self._to_start.remove(trial)
         self._must_ask = True
@@ -260,7 +295,12 @@ class Coordinator:
             history = self._history()
             decision = self._strategy.next(history)
             starts = trial_name(history, decision.kind) if isinstance(decision, Start) else None
-            self._chronicle.decision(decision, trial=starts or getattr(decision, "trial", None))
+            self._chronicle.decision(
+                decision,
+                trial=starts or getattr(decision, "trial", None),
+                logical=self._turns.now,
+                seconds=None if history.budget.seconds is None else (history.seconds_used, history.seconds_reserved),
+            )
             self._apply(decision, history)
         self._chronicle.flush()
 
@@ -278,7 +318,11 @@ class Coordinator:
             entry = self.ledger[decision.trial]
             entry.view = entry.view.replace(until_epoch=decision.until_epoch)
             if entry.view.status == "paused":
-                self._promote(decision)
+                self._set_status(decision.trial, "running", decision.reason)
+                self._on_change(f"{decision.trial} goes on: {decision.reason}")
+            self._turns.begin(entry)
+            if not entry.in_flight and decision.trial not in self._to_start:
+                self._to_start.append(decision.trial)
         elif isinstance(decision, Pause):
             self._end(decision.trial, "paused", decision.reason)
         elif isinstance(decision, Stop):
@@ -302,19 +346,24 @@ class Coordinator:
             until_epoch=decision.until_epoch,
             epoch_cost=decision.epoch_cost,
         )
-        self.ledger.add(Entry(view=view, config=config))
+        self.ledger.add(entry := Entry(view=view, config=config))
+        self._turns.begin(entry)
         self._to_start.append(trial)
         self._on_change(f"{trial} starts: {decision.reason}")
 
-    def _promote(self, decision: Continue) -> None:
-        """Let a paused trial go on from its last checkpoint, in the next slot."""
-        self._set_status(decision.trial, "running", decision.reason)
-        self._to_start.append(decision.trial)
-        self._on_change(f"{decision.trial} goes on: {decision.reason}")
-
     # The end.
 
+    def _count_idle(self) -> None:
+        """Add up what workers could have done while an answer waited for its turn."""
+        now = self.clock.seconds_used
+        if self._turns.holds_back:
+            self._idle_seconds += (now - self._ticked_at) * (self.workers - self.ledger.num_in_flight)
+        self._ticked_at = now
+
     def _finish_searching(self) -> None:
+        if self._turns.now is not None:
+            whole = self.clock.seconds_used * self.workers
+            self._note(f"Keeping the logical order left workers idle for {self._idle_seconds:.1f} of {whole:.1f} s.")
         ranking = self.ledger.ranking()
         if not ranking:
             self._chronicle.clock()
@@ -348,3 +397,7 @@ class Coordinator:
     def _note(self, text: str) -> None:
         self._chronicle.note(text)
         self._on_change(text)
+
+
+def _result(report: Report) -> EpochResult:
+    return EpochResult.from_json(report.result or {}, where=f"the report of {report.trial}")

@@ -31,8 +31,15 @@ class Entry:
 class Ledger:
     """All trials, in the order in which they were started."""
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, *, counts_seconds: bool = True) -> None:
+        """Hold no trial yet.
+
+        Args:
+            objective: Ranks them.
+            counts_seconds: Whether strategies see the seconds that epochs took.
+        """
         self.objective = objective
+        self._counts_seconds = counts_seconds
         self._entries: dict[str, Entry] = {}
 
     def __getitem__(self, trial: str) -> Entry:
@@ -66,7 +73,7 @@ class Ledger:
         entry.epochs.append(result)
         entry.view = entry.view.replace(
             values=(*entry.view.values, result.metrics.get(self.objective.column)),
-            cost_seconds=entry.view.cost_seconds + result.seconds,
+            cost_seconds=entry.view.cost_seconds + (result.seconds if self._counts_seconds else 0.0),
         )
 
     def set_status(self, trial: str, status: TrialStatus, reason: str) -> None:

@@ -22,11 +22,15 @@ from autoft.engine.ledger import Entry, Ledger
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.engine.session import WorkerSetup
 from autoft.engine.triallog import remove_watches
+from autoft.engine.turns import restored
 from autoft.engine.watcher import Watcher
 from autoft.record import Record, RecordWriter
 from autoft.space import SearchSpace
 from autoft.strategies import TrialView, build_strategy
 from autoft.strategies.costs import epoch_cost
+
+LOGICAL_SLOTS = 4
+"""Trials side by side of a deterministic search that does not say `concurrent`: the same on every machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,10 +116,11 @@ def _run(
 
     watcher.stage("starting the workers")
     with connected(search.resources, search.address, starting=interruption.at_once):
-        slots = count_slots(search.resources)
+        workers = count_slots(search.resources)
+        slots = logical_slots(search) if search.deterministic else workers
         _append_start(writer, clock, slots)
-        if (asked := search.resources.concurrent) is not None and asked > slots:
-            note = f"concurrent asks for {asked} trials side by side, and the machine holds {slots}."
+        if (asked := search.resources.concurrent) is not None and asked > workers:
+            note = f"concurrent asks for {asked} trials side by side, and the machine holds {workers}."
             writer.append({"event": "note", "text": note})
             watcher.show(note)
         watcher.stage("searching")
@@ -127,6 +132,10 @@ def _run(
             journal=writer,
             clock=clock,
             slots=slots,
+            workers=workers,
+            turns=restored(record, {entry.view.trial: entry for entry in ledger.entries})
+            if search.deterministic
+            else None,
             num_decisions=len(record.decisions),
             tested=(record.test or {}).get("trial"),
             on_change=watcher.show,
@@ -143,9 +152,14 @@ def _run(
     return Outcome(winner=winner, test=coordinator.test or dict((writer.record.test or {}).get("metrics", {})))
 
 
+def logical_slots(search: SearchConfig) -> int:
+    """Return the trials side by side of a deterministic search: those asked for, whatever the machine holds."""
+    return search.resources.concurrent or LOGICAL_SLOTS
+
+
 def restore_ledger(record: Record, search: SearchConfig) -> Ledger:
     """Return the trials of a record."""
-    ledger = Ledger(parse_objective(search.metrics[0]))
+    ledger = Ledger(parse_objective(search.metrics[0]), counts_seconds=not search.deterministic)
     last_action = {decision.trial: decision.action for decision in record.decisions}
     for row in record.trials:
         view = TrialView(

@@ -87,6 +87,10 @@ class Decision:
     reason: str
     time: float
     """Seconds since 1970."""
+    logical: float | None = None
+    """Of a deterministic search: the time on its logical clock."""
+    seconds: tuple[float, float] | None = None
+    """Of a search with a budget of seconds: those used and those reserved, as the strategy saw them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +129,8 @@ class Record:
                 until_epoch=event["until_epoch"],
                 reason=event["reason"],
                 time=event["time"],
+                logical=event.get("logical"),
+                seconds=tuple(event["seconds"]) if event.get("seconds") else None,
             )
             for event in events
         )

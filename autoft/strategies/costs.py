@@ -41,11 +41,11 @@ def _forward(backbone: Json) -> float:
     facts = catalog.entry("backbone", backbone["name"]).facts
     if "gmacs" in facts:
         size = backbone.get("input_size") or facts["input_size"]
-        return max(1e-3, float(facts["gmacs"]) * float((size / facts["input_size"]) ** 2))
+        return max(1e-3, float(facts["gmacs"]) * (float(size) / float(facts["input_size"])) ** 2)
     if "parameters" not in facts:
         return UNKNOWN
     places = backbone.get("max_length") or IMAGE_PLACES
-    return max(1e-3, facts["parameters"] * places / 1e9)
+    return max(1e-3, float(facts["parameters"]) * float(places) / 1e9)
 
 
 def _learning_share(recipe: Json) -> float:
@@ -54,7 +54,7 @@ def _learning_share(recipe: Json) -> float:
     frozen = recipe["finetune"].get("frozen_groups")
     if not groups or frozen is None:
         return 0.5
-    return min(1.0, max(0.0, 1.0 - frozen / groups))
+    return min(1.0, max(0.0, 1.0 - float(frozen) / float(groups)))
 
 
 def _named(recipe: Json, section: str) -> Any:

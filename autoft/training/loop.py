@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import torch
@@ -35,7 +36,8 @@ class Trial:
         self._updates = Updates(bench, self._plan)
         self._learning = _learning(bench.network, self._plan.groups, is_frozen=self._updates.is_frozen)
         self._best: Json = {"epoch": 0, "value": None, "config": self.config.digest()}
-        self._unreported: EpochResult | None = None
+        self._results: list[Json] = []
+        self._unreported: deque[EpochResult] = deque()
         self._epochs_recorded = epochs_recorded
         self._resume()
         if self.epoch == 0 and self._plan.begin is not None:
@@ -44,11 +46,10 @@ class Trial:
     def run_epoch(self) -> EpochResult:
         """Train one epoch, validate, save, and say how it went.
 
-        An epoch that was trained and saved before, but that nobody heard of, is told and not trained again; one that
+        Epochs that were trained and saved before, but that nobody heard of, are told and not trained again; one that
         was heard of, but whose checkpoint is lost, is trained again and not told twice.
         """
-        result = self._unreported or self._next_epoch()
-        self._unreported = None
+        result = self._unreported.popleft() if self._unreported else self._next_epoch()
         while result.epoch <= self._epochs_recorded and result.status == "running":
             result = self._next_epoch()
         return result
@@ -83,8 +84,9 @@ class Trial:
             weights_sha256=self._save_best(value) if is_best else state_hash(self._state(self._kept)),
             config=self.config.to_json(),
         )
+        self._results.append(result.reported())
         if status == "running":
-            self._save_last(result)
+            self._save_last()
         end = time.perf_counter()
         timings = {**result.timings, "checkpoint": end - evaluated}
         return dataclasses.replace(result, seconds=end - start, timings=timings)
@@ -121,7 +123,7 @@ class Trial:
         checkpoint.save(self._store, "best", state, {"epoch": self.epoch, "value": value})
         return state_hash(state)
 
-    def _save_last(self, result: EpochResult) -> None:
+    def _save_last(self) -> None:
         """Save all that the next epoch needs."""
         updates = self._updates
         state, rest = optimizer_state(updates.optimizer)
@@ -134,7 +136,7 @@ class Trial:
             "best": self._best,
             "optimizer": rest,
             "schedule": updates.schedule.state(),
-            "result": result.to_json(),
+            "results": self._results,
         }
         checkpoint.save(self._store, "last", tensors, about)
 
@@ -152,8 +154,10 @@ class Trial:
         load_optimizer_state(self._updates.optimizer, _under("optimizer.", last.tensors), last.about["optimizer"])
         self._updates.schedule.load(last.about["schedule"])
         self.epoch, self._best = last.about["epoch"], last.about["best"]
-        if self.epoch > self._epochs_recorded:
-            self._unreported = EpochResult.from_json(last.about["result"], where="the checkpoint")
+        self._results = last.about["results"]
+        for values in self._results[self._epochs_recorded :]:
+            told = {**values, "config": self.config.to_json()}
+            self._unreported.append(EpochResult.from_json(told, where="the checkpoint"))
 
 
 def load_learned(network: nn.Module, tensors: dict[str, Tensor]) -> None:

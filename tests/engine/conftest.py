@@ -34,6 +34,7 @@ def make_search() -> Callable[..., SearchConfig]:
         hang_seconds: float = 60.0,
         keep: int = 3,
         seed: int = 0,
+        deterministic: bool = False,
     ) -> SearchConfig:
         space = SearchSpace.from_json({"task": "text-classification", **SPACE})
         return SearchConfig(
@@ -50,6 +51,7 @@ def make_search() -> Callable[..., SearchConfig]:
             address=None,
             seed=seed,
             keep=keep,
+            deterministic=deterministic,
         )
 
     return make

@@ -260,3 +260,21 @@ def test_paused_trials_go_on_in_warm_workers_from_their_checkpoints(make_search,
     ]
     assert [result.metrics["opened_at"] for result in record.by_name["t0002"].epochs] == [0, 1, 1]
     assert len({result.metrics["process"] for row in record.trials for result in row.epochs}) == 1
+
+
+def test_a_deterministic_search_decides_the_same_however_long_its_epochs_take(make_search, tmp_path, spec):
+    search = make_search(trials=6, epochs=3, scheduler="asha-promote", concurrent=3, deterministic=True)
+    heights = [0.5, 0.9, 0.4, 0.7, 0.8, 0.6]
+    seen = []
+    for slow in (1, 3):
+        store = Store.open(tmp_path / str(slow))
+        scripts = {
+            f"t{number:04d}": {"curve": [height] * 3, "seconds": 0.3 if number == slow else 0.0}
+            for number, height in enumerate(heights, 1)
+        }
+        store.write("script.json", json.dumps(scripts).encode())
+        run(search, store, spec)
+        record = read_record(store)
+        seen.append([(d.action, d.trial, d.until_epoch, d.reason, d.logical) for d in record.decisions])
+        assert sum("Keeping the logical order left workers idle" in note for note in record.notes) == 1
+    assert seen[0] == seen[1]

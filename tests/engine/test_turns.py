@@ -1,0 +1,161 @@
+"""A seed decides alone: the order in which workers answer, how many they are, and kills change nothing."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoft.core.configs import EpochResult, SearchConfig
+from autoft.core.storage import Store
+from autoft.engine.clock import Clock
+from autoft.engine.coordinator import Coordinator
+from autoft.engine.job import Job, Report
+from autoft.engine.ledger import Entry
+from autoft.engine.search import restore_ledger
+from autoft.engine.turns import LogicalTurns, restored
+from autoft.record import RecordWriter
+from autoft.record.reader import read_record
+from autoft.space import SearchSpace
+from autoft.strategies import TrialView, build_strategy
+
+Seen = list[tuple[str, str | None, int | None, str]]
+SLOTS = 3
+
+
+def entry(trial: str, cost: float) -> Entry:
+    return Entry(view=TrialView(trial=trial, kind="trial", assignment={}, until_epoch=9, epoch_cost=cost), config={})
+
+
+@given(st.permutations(["t0001", "t0002", "t0003"]))
+def test_answers_count_in_the_order_of_predicted_cost_whatever_order_they_arrive_in(arrival):
+    turns = LogicalTurns()
+    for trial, cost in (("t0001", 3.0), ("t0002", 1.0), ("t0003", 1.0)):
+        turns.begin(entry(trial, cost))
+    taken = []
+    for trial in arrival:
+        turns.hear(Report(kind="epoch", trial=trial))
+        while (report := turns.next()) is not None:
+            taken.append((report.trial, turns.now))
+    assert taken == [("t0002", 1.0), ("t0003", 1.0), ("t0001", 3.0)]
+
+
+def test_an_answer_waits_for_one_that_logically_comes_before_it():
+    turns = LogicalTurns()
+    turns.begin(entry("t0001", 1.0))
+    turns.begin(entry("t0002", 2.0))
+    turns.hear(Report(kind="epoch", trial="t0002"))
+    assert turns.next() is None
+    assert (turns.num_heard("t0002"), turns.now) == (1, 0.0)
+    turns.drop("t0001")
+    assert turns.next() == Report(kind="epoch", trial="t0002")
+    assert turns.now == 2.0
+
+
+class Farm:
+    """A coordinator on a real record, and workers that answer in an order drawn by `arrival`."""
+
+    def __init__(self, search: SearchConfig, store: Store, *, workers: int, arrival: random.Random) -> None:
+        self.store, self.arrival = store, arrival
+        self.writer = RecordWriter(store)
+        record = self.writer.record
+        ledger = restore_ledger(record, search)
+        self.coordinator = Coordinator(
+            search,
+            space=SearchSpace.from_json(search.space),
+            strategy=build_strategy(search.searcher, search.scheduler),
+            ledger=ledger,
+            journal=self.writer,
+            clock=Clock(seconds_before=0.0, budget=search.budget),
+            slots=SLOTS,
+            workers=workers,
+            turns=restored(record, {e.view.trial: e for e in ledger.entries}),
+            num_decisions=len(record.decisions),
+        )
+        self.active: dict[str, tuple[Job, int]] = {}
+        self.widest = 0
+
+    def run(self, *, steps: int = 10**6) -> bool:
+        """Work for so many answers; return whether the search came to its final test."""
+        for _ in range(steps):
+            while (job := self.coordinator.next_job()) is not None and job.kind == "trial":
+                self.active[job.trial] = (job, job.epochs_recorded)
+            self.widest = max(self.widest, len(self.active))
+            if job is not None:
+                return True
+            trial = self.arrival.choice(sorted(self.active))
+            job, epoch = self.active.pop(trial)
+            if self.coordinator.reported(self.answer(job, epoch + 1)):
+                self.active[trial] = (job, epoch + 1)
+        return False
+
+    @staticmethod
+    def answer(job: Job, epoch: int) -> Report:
+        height = (job.config["seed"] % 97) / 100
+        last = job.config["epochs"] if job.config["seed"] % 5 else min(4, job.config["epochs"])
+        result = EpochResult(
+            epoch=epoch,
+            metrics={"val_accuracy": height * epoch / (epoch + 2)},
+            seconds=1.0,
+            status="completed" if epoch >= last else "running",
+            is_best=True,
+        )
+        if job.config["seed"] % 7 == 1 and epoch == 2:
+            return Report(kind="failed", trial=job.trial, reason="it raises")
+        return Report(kind="epoch", trial=job.trial, result=result.to_json())
+
+    def kill(self) -> None:
+        self.writer._lock.release()
+
+
+def decisions(store: Store) -> Seen:
+    found = [(d.action, d.trial, d.until_epoch, d.reason) for d in read_record(store).decisions if d.action != "wait"]
+    return list(dict.fromkeys(found))
+
+
+def trials(store: Store) -> list[object]:
+    return [(r.trial, r.status, r.assignment, [e.metrics for e in r.epochs]) for r in read_record(store).trials]
+
+
+@pytest.fixture(scope="module", params=["asha", "asha-promote"])
+def search(request: pytest.FixtureRequest, make_search: Callable[..., SearchConfig]) -> SearchConfig:
+    return make_search(trials=12, epochs=9, scheduler=request.param)
+
+
+@pytest.fixture(scope="module")
+def alone(search: SearchConfig, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The record of one worker."""
+    store = Store.open(tmp_path_factory.mktemp("alone"))
+    assert Farm(search, store, workers=1, arrival=random.Random(0)).run()
+    return store
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_any_number_of_workers_in_any_order_take_the_same_decisions(
+    search: SearchConfig, alone: Store, tmp_path: Path, workers: int
+) -> None:
+    for seed in range(3):
+        store = Store.open(tmp_path / str(seed))
+        farm = Farm(search, store, workers=workers, arrival=random.Random(seed))
+        assert farm.run()
+        assert farm.widest == min(workers, SLOTS)
+        assert decisions(store) == decisions(alone)
+        assert trials(store) == trials(alone)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(1, 30), max_size=4), st.integers(0, 10**6))
+def test_kills_change_no_decision(search, alone, tmp_path_factory, cuts, seed):
+    arrival = random.Random(seed)
+    store = Store.open(tmp_path_factory.mktemp("killed"))
+    for steps in cuts:
+        farm = Farm(search, store, workers=2, arrival=arrival)
+        done = farm.run(steps=steps)
+        farm.kill()
+        if done:
+            break
+    assert Farm(search, store, workers=3, arrival=arrival).run()
+    assert trials(store) == trials(alone)
+    assert decisions(store) == decisions(alone)
