@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoft.api.demonstration import DemoResult, demo
     from autoft.api.reproduction import Reproduction, reproduce
-    from autoft.api.result import Best, SearchResult, load, open_run
+    from autoft.api.result import Best, SearchResult, load, open_run, replay
     from autoft.api.searching import resume, search
 
 _HOMES = {
@@ -17,6 +17,7 @@ _HOMES = {
     "demo": "demonstration",
     "load": "result",
     "open_run": "result",
+    "replay": "result",
     "reproduce": "reproduction",
     "resume": "searching",
     "search": "searching",
@@ -30,6 +31,7 @@ __all__ = [
     "demo",
     "load",
     "open_run",
+    "replay",
     "reproduce",
     "resume",
     "search",

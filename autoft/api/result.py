@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from autoft.artifact import Model
+    from autoft.engine.replay import Replay
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +139,18 @@ def open_run(run: str | Path) -> SearchResult:
         FormatError: If the folder is no run, or of a newer format.
     """
     return SearchResult(run)
+
+
+def replay(run: str | Path) -> "Replay":
+    """Return whether every decision of a search is taken again, from its record alone, as it was recorded.
+
+    Raises:
+        FormatError: If the folder is no run, or of a newer format.
+    """
+    from autoft.engine.replay import replay
+
+    store = Store.open(run)
+    return replay(read_search(store, run), store)
 
 
 def load(bundle: str | Path, *, device: str | None = None) -> "Model":

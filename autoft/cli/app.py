@@ -13,7 +13,7 @@ from autoft.cli.listing import list_
 from autoft.cli.model import evaluate, predict
 from autoft.cli.output import emit, say
 from autoft.cli.reproduce import reproduce
-from autoft.cli.results import leaderboard, log
+from autoft.cli.results import leaderboard, log, replay
 from autoft.cli.search import resume, search
 from autoft.cli.space import check, schema, show
 from autoft.core.errors import AutoftError, Interrupted
@@ -56,6 +56,7 @@ def build() -> typer.Typer:
     app.command(rich_help_panel=_SEARCH)(demo)
     app.command(rich_help_panel=_RESULTS)(leaderboard)
     app.command(rich_help_panel=_RESULTS)(log)
+    app.command(rich_help_panel=_RESULTS)(replay)
     app.command(rich_help_panel=_RESULTS)(reproduce)
     app.command(rich_help_panel=_MODEL)(predict)
     app.command(rich_help_panel=_MODEL)(evaluate)

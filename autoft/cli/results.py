@@ -1,4 +1,4 @@
-"""`autoft leaderboard` and `autoft log`: what a finished or running search has recorded."""
+"""`autoft leaderboard`, `autoft log` and `autoft replay`: what a finished or running search has recorded."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -77,3 +77,25 @@ def log(
         emit(line)
     if not shown:
         say("No decision has been made yet.")
+
+
+def replay(run: options.Run) -> None:
+    """Take every decision of a search again, from what was known then, and say which is the first that differs.
+
+    Exits with 1 when one does: the record, or what decides, is not as it was.
+    """
+    from autoft import api
+
+    outcome = api.replay(run)
+    found = outcome.difference
+    if found is None:
+        say(f"All {outcome.num_decisions} decisions are taken again as they were recorded.")
+        return
+    rows = [
+        {"what": name, "recorded": found.recorded[name], "now": found.now[name]}
+        for name in found.recorded
+        if found.recorded[name] != found.now[name]
+    ]
+    print_table(rows, columns=("what", "recorded", "now"))
+    say(f"Decision {found.number} differs; the {outcome.num_decisions - 1} before it are as they were recorded.")
+    raise typer.Exit(1)

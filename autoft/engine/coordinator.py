@@ -275,15 +275,12 @@ class Coordinator:
     # Decisions.
 
     def _history(self) -> History:
-        return History(
-            space=self._space,
-            objective=self.ledger.objective,
+        return self.ledger.history(
+            self._search,
+            self._space,
             budget=self._search.budget,
-            seed=self._search.seed,
-            trials=self.ledger.views,
             slots=self.slots,
-            seconds_used=self.clock.seconds_used,
-            seconds_reserved=self.clock.seconds_reserved,
+            seconds=(self.clock.seconds_used, self.clock.seconds_reserved),
         )
 
     def _decide(self) -> None:

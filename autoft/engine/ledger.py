@@ -3,11 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from autoft.core.configs import EpochResult, TrialStatus
+from autoft.core.configs import Budget, EpochResult, SearchConfig, TrialStatus
 from autoft.core.jsonable import Json
 from autoft.core.metrics import METRICS, Objective
 from autoft.record.ranking import OUT
-from autoft.strategies import TrialView
+from autoft.space import SearchSpace
+from autoft.strategies import History, TrialView
 
 
 @dataclass(kw_only=True, slots=True)
@@ -81,6 +82,29 @@ class Ledger:
         entry = self._entries[trial]
         entry.view = entry.view.replace(status=status)
         entry.reason = reason
+
+    def history(
+        self, search: SearchConfig, space: SearchSpace, *, budget: Budget, slots: int, seconds: tuple[float, float]
+    ) -> History:
+        """Return what a strategy decides on.
+
+        Args:
+            search: What was asked for.
+            space: Its space.
+            budget: As it is now: a resume can raise it.
+            slots: Trials that may run side by side.
+            seconds: Those used, and those reserved for the work after the last trial.
+        """
+        return History(
+            space=space,
+            objective=self.objective,
+            budget=budget,
+            seed=search.seed,
+            trials=self.views,
+            slots=slots,
+            seconds_used=seconds[0],
+            seconds_reserved=seconds[1],
+        )
 
     def best_value(self, trial: str) -> float | None:
         """Return what a trial is ranked by, or None where it cannot be ranked.

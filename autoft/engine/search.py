@@ -1,13 +1,14 @@
 """A whole search: takes up what the record holds, runs it on Ray Tune, and ends with the winner tested."""
 
 import contextlib
+import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autoft.core.configs import SearchConfig
+from autoft.core.configs import Budget, SearchConfig
 from autoft.core.errors import Interrupted, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.metrics import parse_objective
@@ -118,7 +119,7 @@ def _run(
     with connected(search.resources, search.address, starting=interruption.at_once):
         workers = count_slots(search.resources)
         slots = logical_slots(search) if search.deterministic else workers
-        _append_start(writer, clock, slots)
+        _append_start(writer, clock, slots, search.budget)
         if (asked := search.resources.concurrent) is not None and asked > workers:
             note = f"concurrent asks for {asked} trials side by side, and the machine holds {workers}."
             writer.append({"event": "note", "text": note})
@@ -191,9 +192,17 @@ def _writer(store: Store) -> Iterator[RecordWriter]:
             writer.close()  # what could be written is; that the disk refuses was said when it first did
 
 
-def _append_start(writer: RecordWriter, clock: Clock, slots: int) -> None:
+def _append_start(writer: RecordWriter, clock: Clock, slots: int, budget: Budget) -> None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    writer.append({"event": "search", "started_at": started, "host": socket.gethostname(), "slots": slots})
+    writer.append(
+        {
+            "event": "search",
+            "started_at": started,
+            "host": socket.gethostname(),
+            "slots": slots,
+            "budget": dataclasses.asdict(budget),
+        }
+    )
     writer.append({"event": "clock", "seconds": clock.seconds_used})
     writer.flush()
 

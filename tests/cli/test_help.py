@@ -20,6 +20,7 @@ COMMANDS = (
     "list",
     "log",
     "predict",
+    "replay",
     "reproduce",
     "resume",
     "search",

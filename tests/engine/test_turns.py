@@ -1,5 +1,6 @@
 """A seed decides alone: the order in which workers answer, how many they are, and kills change nothing."""
 
+import dataclasses
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,11 @@ from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
 from autoft.engine.job import Job, Report
 from autoft.engine.ledger import Entry
+from autoft.engine.replay import replay
 from autoft.engine.search import restore_ledger
 from autoft.engine.turns import LogicalTurns, restored
 from autoft.record import RecordWriter
-from autoft.record.reader import read_record
+from autoft.record.reader import read_events, read_record
 from autoft.space import SearchSpace
 from autoft.strategies import TrialView, build_strategy
 
@@ -159,3 +161,32 @@ def test_kills_change_no_decision(search, alone, tmp_path_factory, cuts, seed):
     assert Farm(search, store, workers=3, arrival=arrival).run()
     assert trials(store) == trials(alone)
     assert decisions(store) == decisions(alone)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "asha-promote", "none"])
+def test_a_replay_takes_every_decision_again_through_kills_and_a_larger_budget(make_search, tmp_path, scheduler):
+    search, store = make_search(trials=4, epochs=6, scheduler=scheduler, deterministic=True), Store.open(tmp_path)
+    for steps, trials in ((7, 4), (1000, 4), (9, 7), (1000, 7)):
+        grown = dataclasses.replace(search, budget=dataclasses.replace(search.budget, trials=trials))
+        farm = Farm(grown, store, workers=2, arrival=random.Random(steps))
+        start = {"event": "search", "slots": SLOTS, "budget": dataclasses.asdict(grown.budget)}
+        farm.writer.append(start)
+        farm.run(steps=steps)
+        farm.kill()
+    outcome = replay(grown, store)
+    assert outcome.difference is None
+    assert outcome.num_decisions == len(read_record(store).decisions) > 10
+
+
+def test_a_replay_reports_the_first_decision_that_differs(search, tmp_path, alone):
+    writer = RecordWriter(Store.open(tmp_path))
+    writer.append({"event": "search", "slots": SLOTS})
+    for event in read_events(alone):
+        writer.append({key: value for key, value in event.items() if key not in ("seq", "time")})
+    writer.close()
+    assert replay(search, Store.open(tmp_path)).difference is None
+    outcome = replay(dataclasses.replace(search, seed=1), Store.open(tmp_path))
+    assert outcome.difference is not None
+    assert (outcome.difference.number, outcome.num_decisions) == (3, 3)
+    recorded, now = outcome.difference.recorded, outcome.difference.now
+    assert [key for key in now if now[key] != recorded[key]] == ["assignment"]
