@@ -146,7 +146,8 @@ class Choice(Domain):
         """Return the value at `position` in [0, 1]."""
         if self._ends is not None:
             return self.values[bisect_right(self._ends, position)]
-        return self.values[min(int(position * len(self.values)), len(self.values) - 1)]
+        index = int(position * len(self.values))
+        return self.values[index if index < len(self.values) else -1]
 
     def position(self, value: Any) -> float:
         """Return the middle of the value's share of [0, 1]."""
@@ -165,7 +166,10 @@ class Choice(Domain):
 
     def contains(self, value: Any) -> bool:
         """Return whether `value` is listed."""
-        return any(same_value(known, value) for known in self.values)
+        for known in self.values:  # noqa: SIM110 - asked for every trial, where a generator costs more than this
+            if known == value and isinstance(known, bool) == isinstance(value, bool):
+                return True
+        return False
 
     def problems(self) -> Iterable[str]:
         """Yield what is wrong."""
