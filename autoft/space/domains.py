@@ -13,6 +13,7 @@ from enum import Enum
 from itertools import accumulate
 from typing import Any, ClassVar, Final
 
+from autoft.core.errors import SpaceError
 from autoft.core.jsonable import Json
 
 
@@ -96,7 +97,7 @@ class Domain(ABC):
         if self.prior is not UNSET:
             values["prior"] = self.prior
         if self.when is not None:
-            values["when"] = dict(self.when)
+            values["when"] = dict(self.when) if isinstance(self.when, Mapping) else self.when
         return values
 
 
@@ -122,6 +123,14 @@ class Choice(Domain):
         when: Mapping[str, Any] | None = None,
         probabilities: Iterable[float] | None = None,
     ) -> None:
+        """Take what `values` lists.
+
+        Raises:
+            SpaceError: If `values` or `probabilities` is no list.
+        """
+        for what, given in (("values", values), ("probabilities", probabilities)):
+            if isinstance(given, str | Mapping) or not (given is None or isinstance(given, Iterable)):
+                raise SpaceError([f"Choice takes a list of {what}, not {given!r}."])
         shares = None if probabilities is None else tuple(probabilities)
         object.__setattr__(self, "values", tuple(values))
         object.__setattr__(self, "prior", prior)

@@ -10,7 +10,6 @@ import numpy as np
 
 from autoft.core.errors import SpaceError
 from autoft.core.jsonable import Json
-from autoft.core.recipe import complete
 from autoft.space.conditions import Condition, When
 from autoft.space.forbid import Forbidden
 from autoft.space.liveness import activation_order
@@ -73,10 +72,10 @@ class Plan:
         self._contains = {label: parameter.domain.contains for label, parameter in self.by_label.items()}
         self._index = {label: index for index, label in enumerate(self.by_label)}
         self._is_ordered = [parameter.label for parameter in self.order] == list(self._index)
-        self._blocks = {block.name: block for block in _blocks(sections)}
+        self.blocks = {block.name: block for block in _blocks(sections)}
         self._forms = {
             name: {branch.label: _form(block, branch) for branch in block.branches}
-            for name, block in self._blocks.items()
+            for name, block in self.blocks.items()
         }
         self._when = {one.label: tuple(self._verdict(when) for when in one.when) for one in self.parameters}
         self._tests = [(one, tuple(self._verdict(test) for test in one.tests)) for one in forbidden]
@@ -102,7 +101,8 @@ class Plan:
                 return False
         return _all_hold(self._when[parameter.label], values)
 
-    def _in_order(self, values: Assignment) -> Assignment:
+    def in_order(self, values: Assignment) -> Assignment:
+        """Return an assignment in the order of the parameters."""
         return values if self._is_ordered else {label: values[label] for label in self._index if label in values}
 
     def forbids(self, values: Mapping[str, Any]) -> Forbidden | None:
@@ -139,7 +139,7 @@ class Plan:
             for label, index, at, when in run.steps:
                 if not when or _all_hold(when, values):
                     values[label] = at(positions[index])
-        return self._in_order(values)
+        return self.in_order(values)
 
     def default(self, fixed: Mapping[str, Any] | None = None) -> Assignment:
         """Return every default together, with the values of `fixed` where they are active."""
@@ -147,7 +147,7 @@ class Plan:
         for parameter in self.order:
             if self.is_active(parameter, values):
                 values[parameter.label] = (fixed or {}).get(parameter.label, parameter.domain.default)
-        return self._in_order(values)
+        return self.in_order(values)
 
     def active(self, values: Mapping[str, Any]) -> Assignment:
         """Return the values of the active parameters alone, of a map that may hold all of them.
@@ -169,7 +169,7 @@ class Plan:
                     missing.append(f"{label} is missing from the assignment.")
         if missing:
             raise SpaceError(missing)
-        return self._in_order(kept)
+        return self.in_order(kept)
 
     def validate(self, values: Mapping[str, Any]) -> None:
         """Refuse an assignment that has not exactly the active parameters, has a wrong value, or is forbidden.
@@ -216,44 +216,6 @@ class Plan:
             made[setting] = copy.deepcopy(made[setting])
         return made
 
-    def assignment(self, recipe: Mapping[str, Any]) -> Assignment:
-        """Return the assignment that gives a recipe; of branches that both could, the first.
-
-        Raises:
-            SpaceError: If the space cannot give it.
-        """
-        wanted = complete(recipe, task=self.task)
-        values: Assignment = {}
-        for parameter in self.order:
-            if self.is_active(parameter, values):
-                value = self._value_in(wanted, parameter)
-                if value is MISSING or not parameter.domain.contains(value):
-                    seen = "nothing" if value is MISSING else shown(value)
-                    raise SpaceError([f"{parameter.path} is {seen}, which this space cannot give."])
-                values[parameter.label] = value
-        given = self.recipe(values)
-        for section, value in wanted.items():
-            if given[section] != value:
-                raise SpaceError([f"{section} is {shown(value)}, which this space cannot give."])
-        if (hit := self.forbids(values)) is not None:
-            raise SpaceError([f"This recipe is forbidden: {shown(hit.to_json())}."])
-        return self._in_order(values)
-
-    def _value_in(self, recipe: Json, parameter: Parameter) -> Any:
-        place = parameter.path.split(".")
-        given: Any = recipe
-        for name in place[:-1]:
-            given = given.get(name) if isinstance(given, Mapping) else None
-        if not isinstance(given, Mapping):
-            return MISSING
-        block = self._blocks.get(parameter.label)
-        if block is None:
-            return given.get(place[-1], MISSING)
-        for branch in block.branches:
-            if branch.name == given.get(block.key) and _could_give(branch, given):
-                return branch.label
-        return MISSING
-
 
 def _all_hold(verdicts: tuple[Verdict, ...], values: Mapping[str, Any]) -> bool:
     for verdict in verdicts:  # noqa: SIM110 - a generator costs more than what it would ask
@@ -279,18 +241,3 @@ def _blocks(sections: Iterable[Section]) -> Iterator[Block]:
             yield section
             for branch in section.branches:
                 yield from _blocks(branch.blocks.values())
-
-
-def _could_give(branch: Branch, given: Mapping[str, Any]) -> bool:
-    searched, blocks = branch.searched, branch.blocks
-    for name, value in given.items():
-        if name in blocks:
-            fitting = [one for one in blocks[name].branches if value is not None and one.name == value.get("name")]
-            if not any(_could_give(one, value) for one in fitting):
-                return False
-        elif name not in searched:
-            if branch.bare.get(name, MISSING) != value:
-                return False
-        elif not searched[name].domain.contains(value) and not (searched[name].when and branch.bare[name] == value):
-            return False
-    return True
