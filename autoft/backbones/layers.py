@@ -11,7 +11,10 @@ from torch import nn
 
 from autoft.backbones.backbone import LayerGroups
 
-_FIRST, _LAST = "input", "output"
+_FIRST = "input"
+_SHARED = re.compile(r"embed|relative_|(?:.*\.)?encoder\.LayerNorm\.")
+"""In names of what every layer reads, though some models register it after them: relative positions, and DeBERTa's norm
+of these."""
 _POSITIONS = r"\w*(?:pos|position|positional)_(?:embed|emb|embedding|encoding)s?(?:_\w+)?|embed_positions|wpe"
 _RELATIVE = r"rel_embeddings|relative_attention_bias|relative_position_bias_table|rel_pos_[hw]"
 _TOKENS = r"(?:cls|class|dist|distillation|reg|register|mask)_(?:tokens?|embedding)"
@@ -28,7 +31,7 @@ def timm_groups(module: nn.Module) -> LayerGroups:
 
 
 def groups_by_name(named_parameters: Iterable[tuple[str, nn.Parameter]], *, nested: bool) -> LayerGroups:
-    """Return a group for what comes before the numbered layers, one for each of these, and one for what follows.
+    """Return a group for what comes before the numbered layers, and one for each of these.
 
     Args:
         named_parameters: Of a module whose parts are registered in the order in which they run.
@@ -36,7 +39,8 @@ def groups_by_name(named_parameters: Iterable[tuple[str, nn.Parameter]], *, nest
             then, and what else a stage holds is one.
 
     Embeddings that are registered after the layers (relative positions) belong to the first group, since every
-    layer reads them.
+    layer reads them; what follows the layers, a last norm, belongs to the last of them, as in timm's own groups: by
+    itself it would be no layer that could be frozen or start afresh.
     """
     block = r"(?:\.(?:blocks?|layers?)\.\d+(?=\.))?" if nested else ""
     pattern = re.compile(rf".*?\.\d+(?=\.){block}")
@@ -46,10 +50,10 @@ def groups_by_name(named_parameters: Iterable[tuple[str, nn.Parameter]], *, nest
     for name, _ in parameters:
         if match := pattern.match(name):
             depths[name] = (order.setdefault(match.group(), len(order) + 1), match.group())
-        elif not order or "embed" in name:
+        elif not order or _SHARED.search(name):
             depths[name] = (0, _FIRST)
         else:
-            depths[name] = (len(parameters) + 1, _LAST)
+            depths[name] = (len(order), next(reversed(order)))
     return _collected(parameters, depths)
 
 
@@ -79,7 +83,7 @@ def _collected(
     groups: LayerGroups = []
     for index, depth in enumerate(sorted(members)):
         names = [name for name, _ in members[depth]]
-        title = depths[names[0]][1] or _common(names) or (_FIRST if index == 0 else _LAST)
+        title = depths[names[0]][1] or _common(names) or (_FIRST if index == 0 else "output")
         if title in {name for name, _ in groups}:
             title = f"{title}#{index}"
         groups.append((title, [parameter for _, parameter in members[depth]]))

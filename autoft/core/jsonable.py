@@ -8,6 +8,10 @@ from typing import Any
 
 Json = dict[str, Any]
 
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
+
 
 def canonical_json(value: Any) -> str:
     """Return compact JSON with sorted keys; equal content gives equal text.
@@ -15,7 +19,7 @@ def canonical_json(value: Any) -> str:
     Raises:
         ValueError: If a number is not finite, which JSON cannot hold.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def digest(value: Any) -> str:

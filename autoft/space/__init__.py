@@ -2,7 +2,8 @@
 
 from autoft.space.conditions import Condition, Path, Test, When
 from autoft.space.domains import UNSET, Choice, Domain
-from autoft.space.load import load_space, shipped_spaces
+from autoft.space.files import shipped_spaces
+from autoft.space.load import load_space
 from autoft.space.normals import LogNormal, Normal
 from autoft.space.plan import Assignment
 from autoft.space.ranges import IntLogUniform, IntUniform, LogUniform, Uniform

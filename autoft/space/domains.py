@@ -13,6 +13,7 @@ from enum import Enum
 from itertools import accumulate
 from typing import Any, ClassVar, Final
 
+from autoft.core.errors import SpaceError
 from autoft.core.jsonable import Json
 
 
@@ -96,7 +97,7 @@ class Domain(ABC):
         if self.prior is not UNSET:
             values["prior"] = self.prior
         if self.when is not None:
-            values["when"] = dict(self.when)
+            values["when"] = dict(self.when) if isinstance(self.when, Mapping) else self.when
         return values
 
 
@@ -122,6 +123,14 @@ class Choice(Domain):
         when: Mapping[str, Any] | None = None,
         probabilities: Iterable[float] | None = None,
     ) -> None:
+        """Take what `values` lists.
+
+        Raises:
+            SpaceError: If `values` or `probabilities` is no list.
+        """
+        for what, given in (("values", values), ("probabilities", probabilities)):
+            if isinstance(given, str | Mapping) or not (given is None or isinstance(given, Iterable)):
+                raise SpaceError([f"Choice takes a list of {what}, not {given!r}."])
         shares = None if probabilities is None else tuple(probabilities)
         object.__setattr__(self, "values", tuple(values))
         object.__setattr__(self, "prior", prior)
@@ -146,7 +155,8 @@ class Choice(Domain):
         """Return the value at `position` in [0, 1]."""
         if self._ends is not None:
             return self.values[bisect_right(self._ends, position)]
-        return self.values[min(int(position * len(self.values)), len(self.values) - 1)]
+        index = int(position * len(self.values))
+        return self.values[index if index < len(self.values) else -1]
 
     def position(self, value: Any) -> float:
         """Return the middle of the value's share of [0, 1]."""
@@ -165,7 +175,10 @@ class Choice(Domain):
 
     def contains(self, value: Any) -> bool:
         """Return whether `value` is listed."""
-        return any(same_value(known, value) for known in self.values)
+        for known in self.values:  # noqa: SIM110 - asked for every trial, where a generator costs more than this
+            if known == value and isinstance(known, bool) == isinstance(value, bool):
+                return True
+        return False
 
     def problems(self) -> Iterable[str]:
         """Yield what is wrong."""

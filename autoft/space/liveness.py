@@ -1,6 +1,7 @@
 """Which parameters can ever be active: conditions on paths that exist, that can hold, and that do not go round."""
 
 import dataclasses
+import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
@@ -89,7 +90,19 @@ def activation_order(sections: tuple[Section, ...]) -> list[Parameter]:
         return list(every.values())
     by_name = {section.name: section for section in sections}
     sorter = TopologicalSorter({label: set(decided_by(one, by_name)) for label, one in every.items()})
-    return [every[label] for label in sorter.static_order()]
+    sorter.prepare()
+    # Of what is ready the first as written, so that a branch's parameters stay together.
+    rank = {label: number for number, label in enumerate(every)}
+    ready: list[int] = []
+    order: list[Parameter] = []
+    labels = list(every)
+    while sorter.is_active():
+        for label in sorter.get_ready():
+            heapq.heappush(ready, rank[label])
+        label = labels[heapq.heappop(ready)]
+        order.append(every[label])
+        sorter.done(label)
+    return order
 
 
 def decided_by(parameter: Parameter, by_name: Mapping[str, Section]) -> Iterator[str]:

@@ -27,7 +27,7 @@ def narrowed_node(whole: Node, tree: tuple[Section, ...], overrides: Mapping[str
     sections = {section.name: section for section in tree}
     entries = dict(whole.map or {})
     picks, settings = [], []
-    for text, value in overrides.items():
+    for text, value in ((str(key), value) for key, value in overrides.items()):
         node = to_node(value, where=WHERE)
         path = read_path(text)
         if path is None or path.section not in sections:
@@ -122,11 +122,16 @@ class _Change:
         labels = [_label(block, branch) for branch in branches]
         names = (value.map or {})["choice"].items if _lists_names(value) else (value,)
         wanted: list[int] = []
+        if not names:
+            hint = f" It has {', '.join(labels)}."
+            self.problems.add(str(self.path), "picks none of its branches", value, hint=hint)
         for name in names or ():
             found = [index for index, label in enumerate(labels) if label == name.value]
             found = found or [index for index, branch in enumerate(branches) if _name(block, branch) == name.value]
             if not found:
                 hint = f"{nearest(str(name.plain()), labels)} To search others, write a space with `extends:`."
+                if name.items is not None:
+                    hint = " To pick several, write `{choice: [...]}`."
                 problem = f"must be one of its branches, {', '.join(labels)}, not {shown(name.plain())}"
                 self.problems.add(str(self.path), problem, name, hint=hint)
             wanted.extend(index for index in found if index not in wanted)

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from autoft.core.errors import SpaceError
 from autoft.space.domains import Domain
+
+LARGEST: Final = 10**300 - 1
+"""A larger whole number is read as a float, as other readers of JSON do: as infinity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +51,31 @@ def to_node(value: Any, *, where: str = "") -> Node:
     """Return the node of plain JSON values and domain objects, nested in any way.
 
     Raises:
-        SpaceError: If something in it is neither.
+        SpaceError: If something in it is neither, or it contains itself.
     """
-    if isinstance(value, Node):
-        return value
+    try:
+        return _node_of(value, where)
+    except RecursionError as error:
+        raise SpaceError(["A space is nested too deeply, or contains itself."]) from error
+
+
+def _node_of(value: Any, where: str) -> Node:
     if isinstance(value, Domain):
-        return to_node(value.to_json(), where=where)
+        return _node_of(value.to_json(), where)
     if isinstance(value, Mapping):
-        return Node({str(key): to_node(inner, where=where) for key, inner in value.items()}, where)
+        return Node({str(key): _node_of(inner, where) for key, inner in value.items()}, where)
     if isinstance(value, list | tuple):
-        return Node(tuple(to_node(inner, where=where) for inner in value), where)
+        return Node(tuple(_node_of(inner, where) for inner in value), where)
+    return value if isinstance(value, Node) else Node(_scalar(value), where)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return math.inf if value > 0 else -math.inf
     if value is None or isinstance(value, bool | int | float | str):
-        return Node(value, where)
+        return value
     if isinstance(value, np.generic):
-        return to_node(value.item(), where=where)
+        return _scalar(value.item())
     raise SpaceError([f"A space holds numbers, texts, lists, maps and domains, not {value!r}."])
 
 
@@ -109,6 +123,7 @@ def is_number(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """Return a value as an error shows it, cut if it is long."""
-    text = repr(value)
+    """Return a value as an error shows it, null, true and false as YAML has them; cut if it is long."""
+    words = {None: "null", True: "true", False: "false"}
+    text = words[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."

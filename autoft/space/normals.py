@@ -32,20 +32,23 @@ class Normal(Domain):
     @property
     def middle(self) -> Any:
         """The mean if it is within the bounds, else the median of what is left."""
-        value = self._snapped(math.exp(self.mean) if self.is_log else self.mean)
+        value = self._snapped(_exp(self.mean) if self.is_log else self.mean)
         return value if self.contains(value) else self.at(0.5)
 
     @property
-    def num_values(self) -> None:
-        """Not counted."""
-        return None
+    def num_values(self) -> int | None:
+        """How many values there are; None: a continuum, or steps without end."""
+        low, high = self.bounds
+        if self.step is None or low is None or high is None:
+            return None
+        return math.floor(high / self.step + _EDGE) - math.ceil(low / self.step - _EDGE) + 1
 
     def at(self, position: float) -> Any:
         """Return the quantile at `position` in [0, 1]."""
         low, high = self._mass()
         share = min(max(low + position * (high - low), _EDGE), 1 - _EDGE)
         value = self.mean + self.std * _STANDARD.inv_cdf(share)
-        return self._snapped(math.exp(value) if self.is_log else value)
+        return self._snapped(_exp(value) if self.is_log else value)
 
     def position(self, value: Any) -> float:
         """Return the share of the distribution that lies below the value."""
@@ -57,7 +60,9 @@ class Normal(Domain):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return False
         low, high = self.bounds
-        inside = (low is None or value >= low) and (high is None or value <= high) and (value > 0 or not self.is_log)
+        inside = (low is None or value >= low) and (high is None or value <= high)
+        if self.is_log and value <= 0:
+            inside = inside and value == 0 and self.step is not None  # What is nearest to 0 is rounded to it.
         return inside and (self.step is None or math.isclose(value, self._snapped(value), rel_tol=1e-9, abs_tol=1e-12))
 
     def problems(self) -> Iterable[str]:
@@ -70,10 +75,12 @@ class Normal(Domain):
             yield f"has its bounds the wrong way round: [{low:g}, {high:g}]; the first must be below the second"
         elif self.step is not None and not self.step > 0:
             yield f"has step {self.step:g}; it must be above 0"
+        elif self.num_values is not None and self.num_values < 1:
+            yield f"has no multiple of its step {self.step:g} within its bounds {self._shown_bounds()}"
         elif self._mass()[1] - self._mass()[0] < 1e-6:
             yield f"has {shown}, of which nothing lies within its bounds {self._shown_bounds()}"
-        elif self.step is not None and not self.contains(self._snapped(self.middle)):
-            yield f"has no multiple of its step {self.step:g} within its bounds {self._shown_bounds()}"
+        elif not (math.isfinite(self.at(0.0)) and math.isfinite(self.at(1.0))):
+            yield f"has {shown}, which reaches beyond the largest number; give it `bounds:`"
         elif self.prior is not UNSET and not self.contains(self.prior):
             grid = f" in steps of {self.step:g}" if self.step is not None else ""
             yield f"has prior {self.prior!r}, which is not within {self._shown_bounds()}{grid}"
@@ -97,9 +104,20 @@ class Normal(Domain):
         return _STANDARD.cdf((value - self.mean) / self.std)
 
     def _mass(self) -> tuple[float, float]:
-        """Return the shares of the whole distribution below the lower and the upper bound."""
+        """Return the shares of the whole distribution below the lower and the upper end.
+
+        With a step an end lies half a step beyond the last value, so that each value has its full share.
+        """
         low, high = self.bounds
+        if self.step is not None:
+            low = None if low is None else (math.ceil(low / self.step - _EDGE) - 0.5) * self.step
+            high = None if high is None else (math.floor(high / self.step + _EDGE) + 0.5) * self.step
         return (0.0 if low is None else self._below(low)), (1.0 if high is None else self._below(high))
+
+    def nth(self, index: int) -> float:
+        """Return the value number `index` of the steps between the bounds."""
+        low, step = self.bounds[0] or 0.0, self.step or 0.0
+        return float(f"{(math.ceil(low / step - _EDGE) + index) * step:.12g}")
 
     def _snapped(self, value: float) -> float:
         low, high = self.bounds
@@ -108,10 +126,19 @@ class Normal(Domain):
             return min(max(value, low), high)
         first = math.ceil(low / self.step - _EDGE) if math.isfinite(low) else None
         last = math.floor(high / self.step + _EDGE) if math.isfinite(high) else None
+        if not math.isfinite(value / self.step):
+            return value
         index = round(value / self.step)
         index = index if first is None else max(index, first)
         index = index if last is None else min(index, last)
         return float(f"{index * self.step:.12g}")
+
+
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
 
 
 class LogNormal(Normal):

@@ -1,15 +1,16 @@
 """Draws, recipes and columns of a tree, with everything worked out beforehand: this runs for every trial."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from autoft.core.errors import SpaceError
 from autoft.core.jsonable import Json
-from autoft.core.recipe import complete
-from autoft.space.conditions import Path, When
+from autoft.space.conditions import Condition, When
 from autoft.space.forbid import Forbidden
 from autoft.space.liveness import activation_order
 from autoft.space.nodes import shown
@@ -18,16 +19,43 @@ from autoft.space.tree import (
     Block,
     Branch,
     Parameter,
-    Reading,
     Scalar,
     Searched,
     Section,
     parameters,
     readings,
 )
+from autoft.space.verdicts import Verdict
 
 Assignment = dict[str, Any]
 """Label to value, of exactly the active parameters."""
+
+
+_Step = tuple[str, int, Callable[[float], Any], tuple[Verdict, ...]]
+"""Of one parameter the label, which of a draw's numbers is its own, what makes a value of it, and its conditions."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Parameters that stand one after the other in the same branch: they are passed over together."""
+
+    choice: str | None
+    """Label of what must be `branch`; None: nothing must."""
+    branch: str | None
+    steps: tuple[_Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the recipe of one branch is made from."""
+
+    bare: Json
+    searched: tuple[tuple[str, str], ...]
+    """Setting and label of what varies."""
+    blocks: tuple[tuple[str, Block], ...]
+    """Settings that are blocks themselves."""
+    maps: tuple[str, ...]
+    """Settings that are maps, and constant: each recipe has its own."""
 
 
 class Plan:
@@ -41,31 +69,28 @@ class Plan:
         self.parameters = tuple(parameters(sections))
         self.by_label = {parameter.label: parameter for parameter in self.parameters}
         self.order = activation_order(sections)
+        self._contains = {label: parameter.domain.contains for label, parameter in self.by_label.items()}
         self._index = {label: index for index, label in enumerate(self.by_label)}
         self._is_ordered = [parameter.label for parameter in self.order] == list(self._index)
-        blocks = list(_blocks(sections))
-        self._blocks = {block.name: block for block in blocks}
-        self._branches = {block.name: {branch.label: branch for branch in block.branches} for block in blocks}
-        self._labels = {
-            (block.name, branch.label): [(name, f"{block.name}[{branch.label}].{name}") for name in branch.searched]
-            for block in blocks
-            for branch in block.branches
+        self.blocks = {block.name: block for block in _blocks(sections)}
+        self._forms = {
+            name: {branch.label: _form(block, branch) for branch in block.branches}
+            for name, block in self.blocks.items()
         }
-        self._inner = {
-            (block.name, branch.label): list(branch.blocks.items()) for block in blocks for branch in block.branches
-        }
-        self._copied = {
-            (block.name, branch.label): [
-                name for name, value in branch.bare.items() if isinstance(value, dict) and name not in branch.blocks
-            ]
-            for block in blocks
-            for branch in block.branches
-        }
-        self._readings: dict[Path, tuple[Reading, ...]] = {}
-        self._steps = [
-            (one, one.label, self._index[one.label], one.conditions[0] if one.conditions else None)
-            for one in self.order
-        ]
+        self._when = {one.label: tuple(self._verdict(when) for when in one.when) for one in self.parameters}
+        self._tests = [(one, tuple(self._verdict(test) for test in one.tests)) for one in forbidden]
+        self._runs = tuple(self._run(*run) for run in groupby(self.order, lambda one: one.conditions))
+
+    def _verdict(self, when: When) -> Verdict:
+        return Verdict(when, self.by_name.get(when.path.section))
+
+    def _run(self, conditions: tuple[Condition, ...], steps: Iterable[Parameter]) -> _Run:
+        made = tuple((one.label, self._index[one.label], one.domain.at, self._when[one.label]) for one in steps)
+        if not conditions:
+            return _Run(None, None, made)
+        (condition,) = conditions
+        (branch,) = condition.values
+        return _Run(condition.label, branch, made)
 
     # What is active
 
@@ -74,37 +99,25 @@ class Plan:
         for condition in parameter.conditions:
             if values.get(condition.label, MISSING) not in condition.values:
                 return False
-        return all(when.holds(self._read(when, values)) for when in parameter.when)
+        return _all_hold(self._when[parameter.label], values)
 
-    def _read(self, when: When, values: Mapping[str, Any]) -> Iterable[Any]:
-        """Return what the configuration so far has at the condition's path."""
-        found = self._readings.get(when.path)
-        if found is None:
-            found = self._readings[when.path] = tuple(readings(self.by_name[when.path.section], when.path))
-        for reading in found:
-            if reading.holds(values):
-                return reading.read(values)
-        return ()
-
-    def _active_branch(self, block: Block, values: Mapping[str, Any]) -> Branch | None:
-        if block.choice is None:
-            return block.branches[0]
-        label = values.get(block.name)
-        return None if label is None else self._branches[block.name][label]
-
-    def _in_order(self, values: Assignment) -> Assignment:
+    def in_order(self, values: Assignment) -> Assignment:
+        """Return an assignment in the order of the parameters."""
         return values if self._is_ordered else {label: values[label] for label in self._index if label in values}
 
     def forbids(self, values: Mapping[str, Any]) -> Forbidden | None:
         """Return the first forbidden combination that an assignment holds, or None."""
-        for forbidden in self.forbidden:
-            if all(test.holds(self._read(test, values)) for test in forbidden.tests):
+        for forbidden, tests in self._tests:
+            if _all_hold(tests, values):
                 return forbidden
         return None
 
     def value_at(self, when: When, values: Mapping[str, Any]) -> Any:
         """Return what an assignment has at a condition's path; None where there is nothing."""
-        return next(iter(self._read(when, values)), None)
+        for reading in readings(self.by_name[when.path.section], when.path):
+            if reading.holds(values):
+                return reading.read(values)[0]
+        return None
 
     # Draws
 
@@ -120,12 +133,13 @@ class Plan:
         """Return a draw, forbidden or not; always as many numbers are drawn, so that each parameter has its own."""
         positions = generator.random(len(self._index)).tolist()
         values: Assignment = {}
-        for parameter, label, index, condition in self._steps:
-            if condition is not None and values.get(condition.label) not in condition.values:
+        for run in self._runs:
+            if run.choice is not None and values.get(run.choice) != run.branch:
                 continue
-            if not parameter.when or self.is_active(parameter, values):
-                values[label] = parameter.domain.at(positions[index])
-        return self._in_order(values)
+            for label, index, at, when in run.steps:
+                if not when or _all_hold(when, values):
+                    values[label] = at(positions[index])
+        return self.in_order(values)
 
     def default(self, fixed: Mapping[str, Any] | None = None) -> Assignment:
         """Return every default together, with the values of `fixed` where they are active."""
@@ -133,7 +147,7 @@ class Plan:
         for parameter in self.order:
             if self.is_active(parameter, values):
                 values[parameter.label] = (fixed or {}).get(parameter.label, parameter.domain.default)
-        return self._in_order(values)
+        return self.in_order(values)
 
     def active(self, values: Mapping[str, Any]) -> Assignment:
         """Return the values of the active parameters alone, of a map that may hold all of them.
@@ -143,17 +157,19 @@ class Plan:
         """
         kept: Assignment = {}
         missing = []
-        for parameter, label, _, condition in self._steps:
-            if condition is not None and kept.get(condition.label) not in condition.values:
+        for run in self._runs:
+            if run.choice is not None and kept.get(run.choice) != run.branch:
                 continue
-            if not parameter.when or self.is_active(parameter, kept):
+            for label, _, _, when in run.steps:
+                if when and not _all_hold(when, kept):
+                    continue
                 if label in values:
                     kept[label] = values[label]
                 else:
                     missing.append(f"{label} is missing from the assignment.")
         if missing:
             raise SpaceError(missing)
-        return self._in_order(kept)
+        return self.in_order(kept)
 
     def validate(self, values: Mapping[str, Any]) -> None:
         """Refuse an assignment that has not exactly the active parameters, has a wrong value, or is forbidden.
@@ -164,7 +180,7 @@ class Plan:
         active = self.active(values)
         problems = [f"{label} is not active in this assignment." for label in values if label not in active]
         for label, value in active.items():
-            if not self.by_label[label].domain.contains(value):
+            if not self._contains[label](value):
                 problems.append(f"{label} is {shown(value)}, which is not in {self.by_label[label].domain.to_json()}.")
         if not problems and (hit := self.forbids(active)) is not None:
             problems.append(f"This assignment is forbidden: {shown(hit.to_json())}.")
@@ -186,57 +202,36 @@ class Plan:
         return recipe
 
     def _block_value(self, block: Block, values: Mapping[str, Any]) -> Json:
-        branch = self._active_branch(block, values)
+        branch = block.branches[0].label if block.choice is None else values.get(block.name)
         if branch is None:
             return copy.deepcopy(block.fallback)
-        key = (block.name, branch.label)
-        made = dict(branch.bare)
-        for setting, label in self._labels[key]:
+        form = self._forms[block.name][branch]
+        made = dict(form.bare)
+        for setting, label in form.searched:
             if label in values:
                 made[setting] = values[label]
-        for setting, inner in self._inner[key]:
+        for setting, inner in form.blocks:
             made[setting] = self._block_value(inner, values)
-        for setting in self._copied[key]:
+        for setting in form.maps:
             made[setting] = copy.deepcopy(made[setting])
         return made
 
-    def assignment(self, recipe: Mapping[str, Any]) -> Assignment:
-        """Return the assignment that gives a recipe; of branches that both could, the first.
 
-        Raises:
-            SpaceError: If the space cannot give it.
-        """
-        wanted = complete(recipe, task=self.task)
-        values: Assignment = {}
-        for parameter in self.order:
-            if self.is_active(parameter, values):
-                value = self._value_in(wanted, parameter)
-                if value is MISSING or not parameter.domain.contains(value):
-                    seen = "nothing" if value is MISSING else shown(value)
-                    raise SpaceError([f"{parameter.path} is {seen}, which this space cannot give."])
-                values[parameter.label] = value
-        given = self.recipe(values)
-        for section, value in wanted.items():
-            if given[section] != value:
-                raise SpaceError([f"{section} is {shown(value)}, which this space cannot give."])
-        if (hit := self.forbids(values)) is not None:
-            raise SpaceError([f"This recipe is forbidden: {shown(hit.to_json())}."])
-        return self._in_order(values)
+def _all_hold(verdicts: tuple[Verdict, ...], values: Mapping[str, Any]) -> bool:
+    for verdict in verdicts:  # noqa: SIM110 - a generator costs more than what it would ask
+        if not verdict.holds(values):
+            return False
+    return True
 
-    def _value_in(self, recipe: Json, parameter: Parameter) -> Any:
-        place = parameter.path.split(".")
-        given: Any = recipe
-        for name in place[:-1]:
-            given = given.get(name) if isinstance(given, Mapping) else None
-        if not isinstance(given, Mapping):
-            return MISSING
-        block = self._blocks.get(parameter.label)
-        if block is None:
-            return given.get(place[-1], MISSING)
-        for branch in block.branches:
-            if branch.name == given.get(block.key) and _could_give(branch, given):
-                return branch.label
-        return MISSING
+
+def _form(block: Block, branch: Branch) -> _Form:
+    maps = (name for name, value in branch.bare.items() if isinstance(value, dict) and name not in branch.blocks)
+    return _Form(
+        bare=branch.bare,
+        searched=tuple((name, f"{block.name}[{branch.label}].{name}") for name in branch.searched),
+        blocks=tuple(branch.blocks.items()),
+        maps=tuple(maps),
+    )
 
 
 def _blocks(sections: Iterable[Section]) -> Iterator[Block]:
@@ -246,18 +241,3 @@ def _blocks(sections: Iterable[Section]) -> Iterator[Block]:
             yield section
             for branch in section.branches:
                 yield from _blocks(branch.blocks.values())
-
-
-def _could_give(branch: Branch, given: Mapping[str, Any]) -> bool:
-    searched, blocks = branch.searched, branch.blocks
-    for name, value in given.items():
-        if name in blocks:
-            fitting = [one for one in blocks[name].branches if value is not None and one.name == value.get("name")]
-            if not any(_could_give(one, value) for one in fitting):
-                return False
-        elif name not in searched:
-            if branch.bare.get(name, MISSING) != value:
-                return False
-        elif not searched[name].domain.contains(value) and not (searched[name].when and branch.bare[name] == value):
-            return False
-    return True

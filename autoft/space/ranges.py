@@ -51,7 +51,7 @@ class _Range(Domain):
         low, high = self.low, self.high
         if self.step is None and not self.is_whole:
             value = low * (high / low) ** position if self.is_log else low + position * (high - low)
-            return min(max(value, low), high)
+            return low if value < low else high if value > high else value
         if not self.is_log:
             count = self.num_values or 1
             return self._nth(min(int(position * count), count - 1))

@@ -12,6 +12,7 @@ from autoft.space.normals import NORMALS, Normal
 from autoft.space.ranges import RANGES
 from autoft.space.tree import MISSING
 from autoft.space.when import with_conditions
+from autoft.space.yaml_text import read_scalar
 
 _RANGES: Final = {kind.form: kind for kind in RANGES}
 _NORMALS: Final = {kind.form: kind for kind in NORMALS}
@@ -77,9 +78,11 @@ class _SettingReader:
         return MISSING
 
     def in_type(self, value: Any) -> Any:
-        """Return a whole number as a float where the argument is one, so that equal spaces have equal bytes."""
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        return float(value) if self.argument.type == "float" and is_whole else value
+        """Return a number in the argument's type, 16.0 as 16 and 1 as 1.0, so that equal spaces have equal bytes."""
+        if self.argument.type == "float" and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        is_whole = self.argument.type == "int" and isinstance(value, float) and value.is_integer()
+        return int(value) if is_whole else value
 
     def note_no_domain(self, node: Node, forms: list[str]) -> None:
         if forms:
@@ -145,10 +148,17 @@ class _SettingReader:
         if form in _RANGES:
             return _RANGES[form](ends[0], ends[1], prior=prior, step=step)
         # Without bounds of its own it reaches as far as the setting allows.
-        low = self.argument.low if bounds[0] is None else bounds[0]
+        low = self.lowest(step) if bounds[0] is None else bounds[0]
         high = self.argument.high if bounds[1] is None else bounds[1]
         limits = (None if low is None else float(low), None if high is None else float(high))
         return _NORMALS[form](ends[0], ends[1], prior=prior, bounds=limits, step=step)
+
+    def lowest(self, step: float | None) -> float | None:
+        """Return the least that the argument takes; in steps, where it must lie above its bound, the first above."""
+        low = self.argument.low
+        if low is None or step is None or step <= 0 or not self.argument.low_open:
+            return low
+        return (math.floor(low / step) + 1) * step
 
     def check_ends(self, domain: Domain, node: Node) -> None:
         """Note the first bound that the argument does not take."""
@@ -164,7 +174,8 @@ class _SettingReader:
         for end in ends:
             if end is None or (problem := self.argument.problem(end)) is None:
                 continue
-            is_open_end = isinstance(domain, Normal) and end == self.argument.low  # Has no mass of its own.
+            # On a continuum it has no mass of its own.
+            is_open_end = isinstance(domain, Normal) and domain.step is None and end == self.argument.low
             if not is_open_end:
                 self.note(f"{problem} (a bound of {domain.form} {list(ends)})", node)
                 return
@@ -209,10 +220,4 @@ def read_probabilities(node: Node | None, path: str, problems: Problems) -> list
 
 
 def _reads_as_number(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+    return isinstance(value, str) and is_number(read_scalar(value))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
+from autoft.space.normals import Normal
 from autoft.space.plan import Plan
 from autoft.space.tree import Block, Branch, Scalar, Searched, Section
 
@@ -125,6 +126,8 @@ def _values(domain: Any) -> Iterator[Any]:
     count = domain.num_values
     if hasattr(domain, "values"):
         yield from domain.values
+    elif isinstance(domain, Normal):
+        yield from map(domain.nth, range(count))
     elif domain.is_log:
         yield from (domain.low + index * domain.grid for index in range(count))
     else:

@@ -9,7 +9,9 @@ import numpy as np
 from autoft.core.configs import Budget
 from autoft.core.errors import SpaceError, UserError
 from autoft.core.jsonable import Json, canonical_json
+from autoft.space.files import with_extended
 from autoft.space.forbid import Forbidden, forbidden_json
+from autoft.space.inverse import assignment_of
 from autoft.space.narrow import narrowed_node
 from autoft.space.nodes import Node, to_node
 from autoft.space.parse import Tree, parse_space
@@ -49,7 +51,7 @@ class SearchSpace:
             name: What the record calls it.
             description: One line for a reader.
             budget: Trials and epochs that it is made for.
-            **sections: As the top-level keys of the YAML form: constants, maps, and domains.
+            **sections: As the top-level keys of the YAML form: constants, maps, and domains, `forbid` and `extends`.
 
         Raises:
             SpaceError: With every mistake.
@@ -60,8 +62,8 @@ class SearchSpace:
         if isinstance(budget, Budget):
             budget = {key: n for key in ("trials", "epochs") if (n := getattr(budget, key)) is not None}
         if budget is not None:
-            values["budget"] = dict(budget)
-        self._fill(parse_space(_node(values)), name)
+            values["budget"] = budget
+        self._fill(parse_space(with_extended(_node(values))), name)
 
     def _fill(self, tree: Tree, name: str) -> None:
         self._tree = tree
@@ -87,7 +89,7 @@ class SearchSpace:
         Raises:
             SpaceError: With every mistake.
         """
-        return cls.from_node(to_node(values, where=where), name=name)
+        return cls.from_node(with_extended(to_node(values, where=where)), name=name)
 
     def to_json(self) -> Json:
         """Return the JSON form, every section present; equal spaces give equal bytes."""
@@ -187,12 +189,12 @@ class SearchSpace:
         return self._plan.recipe(assignment)
 
     def assignment(self, recipe: Mapping[str, Any]) -> Assignment:
-        """Return the assignment that gives a recipe; of two branches that both could, the first.
+        """Return the assignment that gives a recipe; of branches that all could, the first.
 
         Raises:
             SpaceError: If this space cannot give it.
         """
-        return self._plan.assignment(recipe)
+        return assignment_of(self._plan, recipe)
 
     def backbones(self) -> list[Json]:
         """Return each backbone branch with its defaults, complete; equal ones once."""

@@ -179,7 +179,7 @@ class Reading:
     def domains(self) -> Iterator[Domain]:
         """All that can stand there, constants as a choice of one."""
         if self.names is not None:
-            yield Choice(dict.fromkeys(value for pair in self.names.values() for value in pair))
+            yield Choice(list(dict.fromkeys(value for pair in self.names.values() for value in pair)))
         elif self.domain is not None:
             yield self.domain
         if self.can_idle:

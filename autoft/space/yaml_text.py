@@ -10,7 +10,7 @@ import yaml
 
 from autoft.core.errors import SpaceError
 from autoft.core.jsonable import Json
-from autoft.space.nodes import Node
+from autoft.space.nodes import LARGEST, Node
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -22,8 +22,7 @@ _TAGS = {
     f"{_TAG}{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 }
 """What PyYAML gives to what has no tag."""
-_MAX_DIGITS = 300
-"""Longer whole numbers are read as floats, as other readers of JSON do."""
+_MAX_DIGITS = 4000
 _MAX_NODES = 200_000
 """Aliases can make a short text grow without bound."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -35,8 +34,9 @@ def read_scalar(text: str) -> Any:
         return None
     if text in _TRUTHS:
         return _TRUTHS[text]
-    if _INT.fullmatch(text) and len(text) <= _MAX_DIGITS:
-        return int(text)
+    # Python reads no whole number of many thousand digits.
+    if _INT.fullmatch(text) and len(text) <= _MAX_DIGITS and abs(number := int(text)) <= LARGEST:
+        return number
     if _FLOAT.fullmatch(text):
         return float(text)
     if infinite := _INFINITE.fullmatch(text):

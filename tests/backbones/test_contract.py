@@ -44,7 +44,7 @@ CASES = {
     ),
     "timm-hybrid": Case("timm:test_maxvit", {"weights": "none"}, 128, 5),
     "timm-nfnet": Case("timm:test_nfnet", {"weights": "none", "drop_path": 0.2}, 192, 5),
-    "timm-no-matcher": Case("timm:poolformer_s12", {"weights": "none", "input_size": 32}, 512, 17),
+    "timm-no-matcher": Case("timm:poolformer_s12", {"weights": "none", "input_size": 32}, 512, 16),
     "timm-hidden-head": Case("timm:mobilenetv3_small_050", {"weights": "none", "input_size": 32}, 1024, 14),
     "timm-packaged": Case("timm:tf_efficientnet_lite0", {"input_size": 64, "drop_path": 0.1}, 1280, 17),
     "hf-bert-mean": Case("bert_folder", {"max_length": 16}, 16, BERT_LAYERS),
@@ -52,8 +52,8 @@ CASES = {
     "hf-bert-attention": Case("bert_folder", {"max_length": 16, "pooling": "attention"}, 16, BERT_LAYERS),
     "hf-roberta": Case("roberta_folder", {"max_length": 32}, 16, BERT_LAYERS),
     "hf-packaged": Case("hf:sentence-transformers/all-MiniLM-L6-v2", {"max_length": 64}, 384, 7),
-    "hf-vit": Case("vit_folder", {"input_size": 48}, 16, 4),
-    "hf-swin": Case("swin_folder", {"input_size": 32, "drop_path": 0.2}, 16, 6),
+    "hf-vit": Case("vit_folder", {"input_size": 48}, 16, 3),
+    "hf-swin": Case("swin_folder", {"input_size": 32, "drop_path": 0.2}, 16, 5),
 }
 
 Built = tuple[Case, dict[str, Any], Backbone]

@@ -1,4 +1,4 @@
-"""Every page of docs/ and the README's example run as they stand."""
+"""Every block of docs/ and the README's example run as they stand, and what the pages name is there."""
 
 import re
 import shlex
@@ -10,8 +10,8 @@ from autoft.cli import main
 from tests.conftest import write_pictures, write_texts
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("searching", "runs", "spaces", "data")]
-"""In the order in which a reader meets them: a page may speak of a run that an earlier page made."""
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("searching", "runs", "spaces", "data", "benchmarks")]
+"""In the order in which a reader meets them: a page may speak of a run that an earlier page made; one may be prose."""
 BLOCK = re.compile(r"^```(console|python|yaml file=(\S+))\n(.*?)^```", re.M | re.S)
 
 
@@ -50,6 +50,21 @@ def test_the_readmes_example_runs_with_a_smaller_budget(desk: Path, ray_cluster:
 
 def test_every_page_is_among_those_that_run() -> None:
     assert sorted(PAGES) == sorted((ROOT / "docs").glob("*.md"))
+
+
+def test_each_block_with_a_language_is_of_a_kind_that_runs() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        assert len(re.findall(r"^ *(?:```|~~~)\S", text, re.M)) == len(BLOCK.findall(text)), page.name
+
+
+def test_the_benchmarks_and_results_that_pages_name_are_there() -> None:
+    text = "\n".join(page.read_text() for page in [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+    commands = set(re.findall(r"python -m (benchmarks\.\w+)", text))
+    results = set(re.findall(r"\bbenchmarks/results/\w+\.\w+", text))
+    assert {"benchmarks.recipe", "benchmarks/results/recipe.json"} <= commands | results
+    for name in [*(command.replace(".", "/") + ".py" for command in commands), *results]:
+        assert (ROOT / name).is_file(), name
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given, settings
@@ -34,6 +35,7 @@ DOMAINS = [
     Normal(0.1, 0.05, bounds=(0.0, 1.0)),
     Normal(0.0, 1.0, step=0.25),
     LogNormal(-3.0, 1.0, bounds=(None, 1.0)),
+    LogNormal(-3.0, 1.0, bounds=(0.0, 1.0), step=0.1),
 ]
 
 
@@ -113,6 +115,23 @@ def test_a_normal_distribution_is_cut_off_at_its_bounds_not_heaped_there() -> No
     assert len(set(values)) > len(EVEN) * 0.999
     # The mean of a standard normal between 0 and 1: (pdf(0) - pdf(1)) / (cdf(1) - cdf(0)).
     assert sum(values) / len(values) == pytest.approx(0.459862, abs=1e-5)
+
+
+def test_each_step_of_a_normal_has_its_share_to_half_a_step_beyond_the_bounds() -> None:
+    domain = Normal(0.0, 1.0, bounds=(-0.5, 1.2), step=0.5)
+    counts = Counter(domain.at(position) for position in EVEN)
+    below = NormalDist().cdf
+    whole = below(1.25) - below(-0.75)
+    assert domain.num_values == len(counts) == 4
+    for value in (-0.5, 0.0, 0.5, 1.0):
+        share = (below(value + 0.25) - below(value - 0.25)) / whole
+        assert counts[value] / len(EVEN) == pytest.approx(share, abs=2e-5)
+
+
+@pytest.mark.parametrize("domain", [LogNormal(800.0, 1.0), Normal(1e308, 1e308)])
+def test_a_curve_beyond_the_largest_number_is_refused(domain: Domain) -> None:
+    (problem,) = domain.problems()
+    assert problem.endswith("which reaches beyond the largest number; give it `bounds:`")
 
 
 def test_a_log_normal_has_the_median_exp_of_its_mean() -> None:

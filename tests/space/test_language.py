@@ -10,7 +10,7 @@ import pytest
 from autoft.core.configs import Budget
 from autoft.core.errors import SpaceError
 from autoft.core.jsonable import Json, canonical_json
-from autoft.space import Choice, IntUniform, LogUniform, SearchSpace, Uniform, load_space
+from autoft.space import Choice, IntUniform, LogUniform, Normal, SearchSpace, Uniform, load_space
 from autoft.space.yaml_text import parse_yaml, read_scalar
 from tests.space.spaces import DOCUMENTED
 
@@ -270,6 +270,56 @@ def test_a_task_of_the_data_is_taken_and_another_refused(tmp_path: Path) -> None
     assert load_space(space) is space
     with pytest.raises(SpaceError, match=r"is for image-classification, but the data are for text-classification\."):
         load_space(space, "text-classification")
+
+
+def test_a_whole_number_may_be_written_as_a_float() -> None:
+    written = from_yaml(
+        "task: image-classification\nbatch_size: {choice: [8.0, 16, 3.2e1], prior: 16.0}\naccumulation: 2.0\n"
+    )
+    assert canonical_json(written.to_json()) == canonical_json(
+        image(batch_size=Choice([8, 16, 32], prior=16), accumulation=2).to_json()
+    )
+
+
+def test_of_branches_that_could_give_a_block_the_rest_decides() -> None:
+    branches = ["sgd", {"name": "sgd", "as": "searched", "lr": LogUniform(1e-3, 1.0, prior=0.01)}]
+    sizes = Choice([8, 16], when={"optimizer.name": "searched"})
+    space = image(optimizer=Choice(branches), batch_size=sizes)
+    for assignment in (
+        {"optimizer": "sgd"},
+        {"optimizer": "searched", "optimizer[searched].lr": 0.5, "batch_size": 16},
+        {"optimizer": "searched", "optimizer[searched].lr": 0.01, "batch_size": 8},
+    ):
+        assert space.assignment(space.recipe(assignment)) == assignment
+
+
+@pytest.mark.parametrize("name", ["image-classification/quick", "base.yaml"])
+def test_extends_in_python_and_json_is_that_of_a_file(name: str, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(base.parent)
+    Path("mine.yaml").write_text(f"extends: {name}\nbatch_size: {{choice: [4, 8]}}\n")
+    form = {"task": "image-classification", "extends": name, "batch_size": {"choice": [4, 8]}}
+    expected = load_space("mine.yaml")
+    assert image(extends=name, batch_size=Choice([4, 8])) == expected
+    assert SearchSpace.from_json(form) == expected
+
+
+def test_a_stepped_curve_starts_at_the_first_step_that_its_setting_takes() -> None:
+    space = image(clip_norm=Normal(0.0, 1.0, step=0.5), optimizer={"name": "adamw", "lr": Normal(0.1, 0.2, step=0.1)})
+    assert space.to_json()["clip_norm"] == {"normal": [0.0, 1.0], "bounds": [0.5, None], "step": 0.5}
+    rng = np.random.default_rng(0)
+    drawn = [space.sample(rng) for _ in range(200)]
+    assert min(one["clip_norm"] for one in drawn) == 0.5
+    assert min(one["optimizer[adamw].lr"] for one in drawn) == 0.1
+    assert SearchSpace.from_json(space.to_json()) == space
+
+
+def test_a_stepped_curve_is_counted() -> None:
+    space = image(clip_norm=Normal(1.0, 1.0, bounds=(0.5, 2.0), step=0.5), batch_size=Choice([8, 16]))
+    assert (space.size.count, space.size.is_finite) == (8, True)
+    tied = image(
+        clip_norm=Normal(1.0, 1.0, bounds=(0.5, 2.0), step=0.5, when={"batch_size": 8}), batch_size=Choice([8, 16])
+    )
+    assert (tied.size.count, tied.size.is_exact) == (5, True)
 
 
 @pytest.fixture

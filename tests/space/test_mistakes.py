@@ -1,11 +1,12 @@
 """Each mistake is one sentence with file, line, path, value, what is allowed and the nearest right name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autoft.core.errors import SpaceError
-from autoft.space import Choice, LogUniform, SearchSpace, load_space
+from autoft.space import Choice, IntUniform, LogUniform, Normal, SearchSpace, Uniform, load_space
 
 HEAD = "task: image-classification\n"
 FORMS = "choice, uniform, log_uniform, int_uniform, int_log_uniform, normal, log_normal"
@@ -79,6 +80,10 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
                 "optimizer.lr (vision.yaml:2) must be a number above 0 and at most 10, not '1e-5'. "
                 "In quotes it is a text; leave them out."
             ),
+        ),
+        (
+            "optimizer: {name: adamw, lr: NaN}",
+            "optimizer.lr (vision.yaml:2) must be a number above 0 and at most 10, not 'NaN'.",
         ),
         (
             "optimizer: {name: adamw, lr: [1e-5, 1e-4]}",
@@ -409,11 +414,61 @@ def test_the_python_form_has_the_same_mistakes_with_the_branch_for_the_line() ->
     assert caught.value.problems[0].startswith("Unknown section 'scheduler'. Did you mean 'schedule'?")
 
 
+def contains_itself() -> dict[str, object]:
+    block: dict[str, object] = {"name": "sam"}
+    block["base"] = block
+    return block
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        (
+            {"clip_norm": Uniform(1.0, 2.0, when="full")},  # type: ignore[arg-type]
+            ("clip_norm has a `when:` that is no map of path to value: 'full'. Write `when: {optimizer.name: adamw}`."),
+        ),
+        ({"budget": 3}, "budget must be a map with trials and epochs, not 3."),
+        ({"optimizer": contains_itself()}, "A space is nested too deeply, or contains itself."),
+        (
+            {"accumulation": IntUniform(1, 10**400)},
+            "accumulation has a bound of int_uniform inf; it must be a whole number.",
+        ),
+        ({"extends": "nowhere/none"}, "Unknown space 'nowhere/none' at extends. `autoft list spaces` shows all."),
+        (
+            {"clip_norm": Normal(1.0, 1.0, bounds=(0.0, 2.0), step=0.5)},
+            "clip_norm must be a number above 0, not 0.0 (a bound of normal [0.0, 2.0]).",
+        ),
+    ],
+)
+def test_one_mistake_in_python_is_one_sentence(sections: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace(task="image-classification", **sections)
+    assert list(caught.value.problems) == [sentence]
+
+
+@pytest.mark.parametrize("values", ["sgd", 5, {"name": "sgd"}])
+def test_a_choice_of_no_list_is_refused(values: Any) -> None:
+    with pytest.raises(SpaceError, match=r"^Choice takes a list of values, not "):
+        Choice(values)
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
         ({"optimizer.lrr": 1}, "optimizer.lrr is not in this space. Did you mean 'optimizer.lr'?"),
         ({"nope": 1}, "nope is not in this space."),
+        ({3: 1}, "3 is not in this space."),
+        (
+            {"optimizer.name": {"choice": []}},
+            "optimizer.name (override) picks none of its branches. It has adamw, sgd.",
+        ),
+        (
+            {"optimizer.name": ["adamw", "sgd"]},
+            (
+                "optimizer.name (override) must be one of its branches, adamw, sgd, not ['adamw', 'sgd']. "
+                "To pick several, write `{choice: [...]}`."
+            ),
+        ),
         (
             {"optimizer[sgdd].lr": 1},
             "optimizer[sgdd].lr names no branch of optimizer. Did you mean 'sgd'? It has adamw, sgd.",
@@ -435,7 +490,7 @@ def test_the_python_form_has_the_same_mistakes_with_the_branch_for_the_line() ->
         ),
     ],
 )
-def test_a_wrong_override(override: dict[str, object], sentence: str) -> None:
+def test_a_wrong_override(override: dict[Any, object], sentence: str) -> None:
     space = SearchSpace(task="image-classification", optimizer=Choice(["adamw", "sgd"]))
     with pytest.raises(SpaceError) as caught:
         space.narrowed(override)
