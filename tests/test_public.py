@@ -34,7 +34,18 @@ def test_the_public_names() -> None:
 def test_the_arguments_of_search() -> None:
     assert list(inspect.signature(autoft.search).parameters) == [
         *("data", "task", "target", "val", "test", "group", "space", "overrides", "metric", "budget"),
-        *("searcher", "scheduler", "resources", "address", "out", "seed", "deterministic", "keep", "listener"),
+        *(
+            "searcher",
+            "scheduler",
+            "resources",
+            "address",
+            "out",
+            "seed",
+            "deterministic",
+            "limits",
+            "keep",
+            "listener",
+        ),
     ]
 
 

@@ -83,7 +83,7 @@ class SearchResult:
         Raises:
             WorkError: If no trial has a result yet.
         """
-        winner = leaderboard.winner(self.record, self.objective)
+        winner = leaderboard.winner(self.record, self.search)
         if winner is None:
             raise WorkError(f"No trial of '{self.folder}' has a result yet.")
         return self.trial(winner)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import shlex
 import time
@@ -25,7 +26,7 @@ from autoft.api.result import SearchResult
 from autoft.core import catalog
 from autoft.core.configs import Budget, DataSpec, Resources, SearchConfig, StrategyConfig
 from autoft.core.errors import ConfigError, DataError, DiskFullError, Interrupted, UserError, WorkError, nearest
-from autoft.core.metrics import METRICS, parse_objective
+from autoft.core.metrics import METRICS, check_limits, parse_objective
 from autoft.core.paths import local_path
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
@@ -70,6 +71,7 @@ def search(
     out: str | Path,
     seed: int = 0,
     deterministic: bool = False,
+    limits: Mapping[str, float] | None = None,
     keep: int = 3,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -85,7 +87,8 @@ def search(
         group: A column whose values must not be split over train, validation and test.
         space: A shipped space's name, a YAML file or a `SearchSpace`; None: the task's default.
         overrides: {"optimizer.lr": 1e-3, ...}: narrows the space; keys with `data.` set how the data are read.
-        metric: What ranks the trials, "accuracy" if None; of a sequence the first ranks, all are reported.
+        metric: What ranks the trials, "accuracy" if None; "-log_loss" and the like say that less is better. A sequence:
+            trials that no other dominates in all of these lead, among them the best by the first.
         budget: How much may be used; what it leaves open is the space's default.
         searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options.
         scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options.
@@ -95,7 +98,9 @@ def search(
         seed: Decides the split, every draw and every trial's seed.
         deterministic: Whether results count in the order of a logical clock, so that the seed alone takes every
             decision, on any number of workers. Side by side run `resources.concurrent` trials, 4 if it is None. What is
-            measured still decides where it must: a budget of seconds, a metric of latency or memory.
+            measured still decides where it must: a budget of seconds, a metric or limit of latency or memory.
+        limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
+            parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
         keep: Checkpoints of so many leading trials are kept.
         listener: Called with a `Progress` after every event.
 
@@ -108,6 +113,7 @@ def search(
     store = Store.open(out)
     require_empty(store, out)
     metrics = _metrics(metric)
+    kept_limits = check_limits(limits or {})
     budget = budget or Budget()
     resources = resources or Resources()
     strategies = _strategy(searcher), _strategy(scheduler)
@@ -132,6 +138,7 @@ def search(
         if chosen.task != prepared.task:
             raise ConfigError(f"The space '{chosen.name}' is for {chosen.task}, and the data are for {prepared.task}.")
         chosen = chosen.narrowed(space_overrides) if space_overrides else chosen
+        chosen, left_out = _within_limits(chosen, kept_limits)
         for backbone in chosen.backbones():
             backbones.locate(backbone)
         config = SearchConfig(
@@ -149,8 +156,9 @@ def search(
             seed=seed,
             keep=keep,
             deterministic=deterministic or resources.concurrent == 1,
+            limits=kept_limits,
         )
-        for line in (*prepared.describe(), *prepared.warnings):
+        for line in (*prepared.describe(), *prepared.warnings, *left_out):
             _say(listener, "reading the data", start, line)
         path = _lay_run(store, config, prepared)
     try:
@@ -250,6 +258,33 @@ def _metrics(metric: str | Sequence[str] | None) -> tuple[str, ...]:
     if METRICS[given[0].removeprefix("-")].is_cost:
         raise ConfigError(f"The first metric ranks the trials and must tell how good they are, not '{given[0]}'.")
     return tuple(dict.fromkeys(given))
+
+
+def _within_limits(space: SearchSpace, limits: Mapping[str, float]) -> tuple[SearchSpace, list[str]]:
+    """Return the space without the backbones that surely break the limit on parameters, and a line that names these.
+
+    Raises:
+        ConfigError: If none is left.
+    """
+    limit = limits.get("parameters", math.inf)
+    sizes = {name: _num_parameters(name) for name in (backbone["name"] for backbone in space.backbones())}
+    over = {name: size for name, size in sizes.items() if size > limit}
+    if not over:
+        return space, []
+    if len(over) == len(sizes):
+        smallest = min(over, key=over.__getitem__)
+        raise ConfigError(
+            f"Every backbone of the space '{space.name}' has more than {limit:,.0f} parameters; the smallest is "
+            f"{smallest} with {over[smallest]:,}."
+        )
+    left = [name for name in sizes if name not in over]
+    line = f"Left out, since they have more than {limit:,.0f} parameters: {', '.join(over)}."
+    return space.narrowed({"backbone.name": {"choice": left}}), [line]
+
+
+def _num_parameters(backbone: str) -> int:
+    """Return the published parameters of a backbone, 0 where they are not known."""
+    return int(catalog.entry("backbone", backbone).facts.get("parameters", 0))
 
 
 def _strategy(given: str | StrategyConfig) -> StrategyConfig:

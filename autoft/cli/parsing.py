@@ -156,6 +156,25 @@ def settings(given: Iterable[str]) -> Json:
     return found
 
 
+def limits(given: Iterable[str]) -> dict[str, float]:
+    """Return {name: value} of texts such as "parameters=10e6" or "parameters=10M".
+
+    Raises:
+        ConfigError: If a text is no name=value, a value no number, or a name is given twice.
+    """
+    found: dict[str, float] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        unit = _QUANTITIES.get(value.strip()[-1:], 1.0)
+        number = _number(value.strip() if unit == 1.0 else value.strip()[:-1])
+        if number is None:
+            raise ConfigError(f"--limit must be NAME=VALUE, such as --limit parameters=10M, not '{text}'.")
+        if name.strip() in found:
+            raise ConfigError(f"--limit gives '{name.strip()}' twice.")
+        found[name.strip()] = number * unit
+    return found
+
+
 def yaml_value(text: str, *, where: str) -> Any:
     """Return a scalar, list or map written as YAML; 1e-5 is a number and `on` a text.
 

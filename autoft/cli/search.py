@@ -110,7 +110,8 @@ def search(
         list[str] | None,
         typer.Option(
             metavar="METRIC",
-            help="What ranks the trials; -NAME minimises; a repeated one is reported too. `autoft list metrics`.",
+            help="What ranks the trials; -NAME minimises. Repeated: trials that no other dominates in all of them "
+            "lead, the best by the first before the others. `autoft list metrics`.",
             show_default="the task's",
             rich_help_panel=options.STRATEGY,
         ),
@@ -143,6 +144,16 @@ def search(
             rich_help_panel=options.STRATEGY,
         ),
     ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="The most of a cost that the winner may have: parameters=10M, latency_ms=5, peak_memory_mb=500. "
+            "May be repeated.",
+            show_default="none",
+            rich_help_panel=options.STRATEGY,
+        ),
+    ] = None,
     trials: options.Trials = None,
     epochs: options.Epochs = None,
     time: options.Time = None,
@@ -232,6 +243,7 @@ def search(
             out=out,
             seed=seed,
             deterministic=deterministic,
+            limits=parsing.limits(limit or ()),
             keep=keep,
             listener=listener,
         )

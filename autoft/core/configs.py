@@ -171,7 +171,7 @@ class SearchConfig:
     """The space as JSON, overrides already applied, every section present."""
     space_name: str
     metrics: tuple[str, ...]
-    """As given; the first ranks the trials, the others are reported. A leading "-" minimises."""
+    """As given; of several, trials are ranked by front and within it by the first. A leading "-" minimises."""
     budget: Budget
     """Whole, but for `seconds`, where no limit was given, and `trials`, where the seconds alone bound the search."""
     searcher: StrategyConfig
@@ -183,6 +183,8 @@ class SearchConfig:
     """Checkpoints of so many leading trials are kept."""
     deterministic: bool = False
     """Whether results count in the order of a logical clock, so that the seed alone decides."""
+    limits: Json = field(default_factory=dict)
+    """The most of a cost, by its metric's name, that a trial may have to win."""
 
     def to_json(self) -> Json:
         """Return the JSON form; `from_json` gives an equal config back."""

@@ -1,7 +1,9 @@
 """The names of the metrics, which way is better, and what they need; how they are computed lives in evaluation/."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from autoft.core.errors import ConfigError, nearest, one_of
 
@@ -87,6 +89,35 @@ def parse_objective(text: str) -> Objective:
     if minimised and metric.higher_is_better:
         raise ConfigError(f"Metric '{text}' asks to minimise {name}, of which more is better; write '{name}'.")
     return Objective(metric=name, maximize=metric.higher_is_better)
+
+
+def broken_limit(metrics: Mapping[str, Any], limits: Mapping[str, float]) -> str | None:
+    """Return, in words, the first limit that a trial's costs break; None where they keep all.
+
+    Args:
+        metrics: Of an epoch, by column name; what it did not measure breaks nothing.
+        limits: The most of each cost, by the metric's name.
+    """
+    for name, limit in limits.items():
+        value = metrics.get(METRICS[name].column)
+        if value is not None and value > limit:
+            return f"{name} {value:,.10g} is over the limit {limit:,.10g}"
+    return None
+
+
+def check_limits(limits: Mapping[str, Any]) -> dict[str, float]:
+    """Return limits as numbers.
+
+    Raises:
+        ConfigError: If a name is no cost, or a limit no number above 0.
+    """
+    costs = [name for name, metric in METRICS.items() if metric.is_cost]
+    for name, limit in limits.items():
+        if name not in costs:
+            raise ConfigError(f"There is no limit on '{name}'.{nearest(name, costs)} Allowed: {one_of(costs)}.")
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < math.inf:
+            raise ConfigError(f"The limit on {name} must be a number above 0, not {limit!r}.")
+    return {name: float(limit) for name, limit in limits.items()}
 
 
 def quality_metrics(given: Iterable[str]) -> list[str]:

@@ -101,6 +101,10 @@ class Chronicle:
         self.clock()
         self._journal.flush()
 
+    def front(self, front: Json) -> None:
+        """Write the trials that no other dominates, and the share that they dominate."""
+        self._journal.append({"event": "front", **front})
+
     def note(self, text: str) -> None:
         """Write a sentence for a person, durably."""
         self._journal.append({"event": "note", "text": text})

@@ -240,7 +240,9 @@ class Coordinator:
         value = entry.view.values[-1]
         shown = "not finite" if value is None else f"{value:.4g}"
         self._on_change(f"{trial} epoch {result.epoch}: {self.ledger.objective.column} {shown}")
-        if result.status != "running":
+        if entry.breaks is not None and entry.view.kind == "trial":
+            self._end(trial, "pruned", entry.breaks)
+        elif result.status != "running":
             self._end(trial, final_status(entry.view, result), result.reason)
         elif not entry.view.stands:
             self._turns.begin(entry)
@@ -265,6 +267,8 @@ class Coordinator:
         if trial in self._to_start:
             self._to_start.remove(trial)
         self._must_ask = True
+        if len(self.ledger.objectives) > 1:
+            self._chronicle.front(self.ledger.front())
         self._on_finished()
         self._on_change(f"{trial} {status}: {reason}")
 
@@ -276,7 +280,6 @@ class Coordinator:
 
     def _history(self) -> History:
         return self.ledger.history(
-            self._search,
             self._space,
             budget=self._search.budget,
             slots=self.slots,

@@ -1,14 +1,19 @@
 """The trials of a search as the driver knows them, and their order from best to worst."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from autoft.core.configs import Budget, EpochResult, SearchConfig, TrialStatus
 from autoft.core.jsonable import Json
-from autoft.core.metrics import METRICS, Objective
-from autoft.record.ranking import OUT
+from autoft.core.metrics import METRICS, broken_limit, parse_objective
+from autoft.record.pareto import dominated_share, losses
+from autoft.record.ranking import OUT, Standing, compare
 from autoft.space import SearchSpace
 from autoft.strategies import History, TrialView
+from autoft.strategies.trade_off import TRADE_OFF, trade_offs, weights
 
 
 @dataclass(kw_only=True, slots=True)
@@ -25,6 +30,8 @@ class Entry:
     """How often its worker was lost in this run."""
     in_flight: bool = False
     """Whether a worker has it, or will get it."""
+    breaks: str | None = None
+    """The limit that it breaks, in words."""
     waits_for_promotion: bool = False
     """Whether it was paused by a decision of its scheduler; one that the end of the time paused goes on by itself."""
 
@@ -32,15 +39,11 @@ class Entry:
 class Ledger:
     """All trials, in the order in which they were started."""
 
-    def __init__(self, objective: Objective, *, counts_seconds: bool = True) -> None:
-        """Hold no trial yet.
-
-        Args:
-            objective: Ranks them.
-            counts_seconds: Whether strategies see the seconds that epochs took.
-        """
-        self.objective = objective
-        self._counts_seconds = counts_seconds
+    def __init__(self, search: SearchConfig) -> None:
+        """Hold no trial of a search yet."""
+        self.objectives = tuple(parse_objective(name) for name in search.metrics)
+        self.objective = self.objectives[0]
+        self._search = search
         self._entries: dict[str, Entry] = {}
 
     def __getitem__(self, trial: str) -> Entry:
@@ -72,9 +75,11 @@ class Ledger:
         """Add the next epoch of a trial."""
         entry = self._entries[trial]
         entry.epochs.append(result)
+        entry.breaks = entry.breaks or broken_limit(result.metrics, self._search.limits)
+        value = None if entry.breaks else result.metrics.get(self.objective.column)
+        seconds = 0.0 if self._search.deterministic else result.seconds
         entry.view = entry.view.replace(
-            values=(*entry.view.values, result.metrics.get(self.objective.column)),
-            cost_seconds=entry.view.cost_seconds + (result.seconds if self._counts_seconds else 0.0),
+            values=(*entry.view.values, value), cost_seconds=entry.view.cost_seconds + seconds
         )
 
     def set_status(self, trial: str, status: TrialStatus, reason: str) -> None:
@@ -83,51 +88,91 @@ class Ledger:
         entry.view = entry.view.replace(status=status)
         entry.reason = reason
 
-    def history(
-        self, search: SearchConfig, space: SearchSpace, *, budget: Budget, slots: int, seconds: tuple[float, float]
-    ) -> History:
+    def history(self, space: SearchSpace, *, budget: Budget, slots: int, seconds: tuple[float, float]) -> History:
         """Return what a strategy decides on.
 
         Args:
-            search: What was asked for.
-            space: Its space.
+            space: Of the search.
             budget: As it is now: a resume can raise it.
             slots: Trials that may run side by side.
             seconds: Those used, and those reserved for the work after the last trial.
         """
+        is_one = len(self.objectives) == 1
         return History(
             space=space,
-            objective=self.objective,
+            objective=self.objective if is_one else TRADE_OFF,
             budget=budget,
-            seed=search.seed,
-            trials=self.views,
+            seed=self._search.seed,
+            trials=self.views if is_one else self._traded_off(),
             slots=slots,
             seconds_used=seconds[0],
             seconds_reserved=seconds[1],
         )
+
+    def _traded_off(self) -> tuple[TrialView, ...]:
+        """Return the trials with the trade-off of all objectives in the place of the first."""
+        curves = [[self._losses(entry, number) for number in range(entry.view.epoch)] for entry in self.entries]
+        num_started = sum(entry.view.kind == "trial" for entry in self.entries)
+        numbers = trade_offs(curves, weights(self._search.seed, num_started, len(self.objectives)))
+        return tuple(entry.view.replace(values=values) for entry, values in zip(self.entries, numbers, strict=True))
+
+    def _losses(self, entry: Entry, number: int) -> list[float | None]:
+        """Return the objectives after an epoch, lower is better; none where the trial breaks a limit."""
+        found: list[float | None] = []
+        for objective in self.objectives:
+            value = None if entry.breaks else entry.epochs[number].metrics.get(objective.column)
+            found.append(value if value is None or not objective.maximize else -value)
+        return found
 
     def best_value(self, trial: str) -> float | None:
         """Return what a trial is ranked by, or None where it cannot be ranked.
 
         That is its best value; of a cost, which no longer training makes better, the last one that was measured.
         """
-        view = self._entries[trial].view
-        if view.status in OUT:
-            return None
-        if METRICS[self.objective.metric].is_cost:
-            return next((value for value in reversed(view.values) if value is not None), None)
-        return view.best(self.objective)
+        return self._best(self._entries[trial])[0]
+
+    def _best(self, entry: Entry) -> list[float | None]:
+        """Return the objectives of a trial: those of its best epoch, and the costs measured last."""
+        if entry.view.status in OUT or entry.breaks:
+            return [None] * len(self.objectives)
+        best = self._best_epoch(entry)
+        found: list[float | None] = []
+        for objective in self.objectives:
+            if METRICS[objective.metric].is_cost:
+                measured = (result.metrics.get(objective.column) for result in reversed(entry.epochs))
+                found.append(next((value for value in measured if value is not None), None))
+            else:
+                found.append(None if best is None else best.metrics.get(objective.column))
+        return found
+
+    def _best_epoch(self, entry: Entry) -> EpochResult | None:
+        best = entry.view.best(self.objective)
+        return None if best is None else entry.epochs[entry.view.values.index(best)]
 
     def ranking(self, *, finished_only: bool = False) -> list[str]:
         """Return the trials that can win, best first; of equals, the one that was started earlier."""
-        valued = [
-            (value, trial)
+        trials = [
+            trial
             for trial, entry in self._entries.items()
-            if (value := self.best_value(trial)) is not None
-            and not (finished_only and entry.view.status in ("running", "paused"))
+            if not (finished_only and entry.view.status in ("running", "paused"))
         ]
-        sign = -1 if self.objective.maximize else 1
-        return [trial for _, trial in sorted(valued, key=lambda pair: sign * pair[0])]
+        return [trials[index] for index in self._standing(trials).order]
+
+    def _standing(self, trials: Sequence[str]) -> Standing:
+        values = [self._best(self._entries[trial]) for trial in trials]
+        return compare(np.array(values, dtype=np.float64).reshape(-1, len(self.objectives)), self.objectives)
+
+    def front(self) -> Json:
+        """Return the trials that no other dominates, best by the first objective first, and how much they dominate."""
+        trials = list(self._entries)
+        standing = self._standing(trials)
+        points = losses(
+            np.array([self._best(self._entries[trial]) for trial in trials], dtype=np.float64), self.objectives
+        )
+        return {
+            "trials": [trials[index] for index in standing.order if standing.fronts[index] == 1],
+            "hypervolume": round(dominated_share(points), 12),
+        }
 
     def why_none_won(self) -> str:
         """Return, in words, why no trial can win: the commonest reason first."""

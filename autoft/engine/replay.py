@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from autoft.core.configs import Budget, EpochResult, SearchConfig
 from autoft.core.jsonable import Json
-from autoft.core.metrics import parse_objective
 from autoft.core.recipe import complete
 from autoft.core.storage import Store
 from autoft.engine.ledger import Entry, Ledger
@@ -50,7 +49,7 @@ def replay(search: SearchConfig, store: Store) -> Replay:
     """
     space = SearchSpace.from_json(search.space)
     strategy = build_strategy(search.searcher, search.scheduler)
-    ledger = Ledger(parse_objective(search.metrics[0]), counts_seconds=not search.deterministic)
+    ledger = Ledger(search)
     events = list(read_events(store))
     assignments = {event["trial"]: event["assignment"] for event in events if event["event"] == "trial"}
     budget, slots, count = search.budget, 1, 0
@@ -61,7 +60,7 @@ def replay(search: SearchConfig, store: Store) -> Replay:
                 budget = Budget(**event["budget"]) if "budget" in event else budget
             case "decision":
                 seconds = event.get("seconds") or (0.0, 0.0)
-                history = ledger.history(search, space, budget=budget, slots=slots, seconds=(seconds[0], seconds[1]))
+                history = ledger.history(space, budget=budget, slots=slots, seconds=(seconds[0], seconds[1]))
                 decision = strategy.next(history)
                 recorded, now = {key: event[key] for key in COMPARED}, _compared(decision, history)
                 if "assignment" in now and event["trial"] in assignments:

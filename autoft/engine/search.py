@@ -11,7 +11,6 @@ from pathlib import Path
 from autoft.core.configs import Budget, SearchConfig
 from autoft.core.errors import Interrupted, WorkError
 from autoft.core.jsonable import Json
-from autoft.core.metrics import parse_objective
 from autoft.core.progress import Listener
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
@@ -160,7 +159,7 @@ def logical_slots(search: SearchConfig) -> int:
 
 def restore_ledger(record: Record, search: SearchConfig) -> Ledger:
     """Return the trials of a record."""
-    ledger = Ledger(parse_objective(search.metrics[0]), counts_seconds=not search.deterministic)
+    ledger = Ledger(search)
     last_action = {decision.trial: decision.action for decision in record.decisions}
     for row in record.trials:
         view = TrialView(

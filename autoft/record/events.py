@@ -18,6 +18,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "decision": ("number", "action", "trial", "until_epoch", "reason"),
     "test": ("trial", "metrics"),
     "note": ("text",),
+    "front": ("trials", "hypervolume"),
     "clock": ("seconds",),
 }
 """The keys that each kind of event must hold besides `seq`, `time` and `event`; it may hold more."""

@@ -15,7 +15,7 @@ from autoft.core.jsonable import Json
 from autoft.core.metrics import METRICS, Objective, parse_objective
 from autoft.record.curves import Curves, curves
 from autoft.record.model import Record, TrialRow
-from autoft.record.ranking import OUT, chosen_rows, leading, ranked, values_at, winner
+from autoft.record.ranking import OUT, chosen_rows, leading, standing, values_at, winner
 
 __all__ = ["COSTS", "Form", "column_names", "format_rows", "leading", "rows", "short", "shown_status", "winner"]
 
@@ -25,10 +25,14 @@ COSTS = ("parameters", "latency_ms", "peak_memory_mb")
 
 
 def column_names(search: SearchConfig, parameter_columns: Sequence[str]) -> list[str]:
-    """Return the leaderboard's columns, in order; `parameter_columns` are those of the space."""
+    """Return the leaderboard's columns, in order; `parameter_columns` are those of the space.
+
+    A search for several metrics has one more, `front`: 1 for trials that no other dominates, see `pareto.fronts`.
+    """
     objectives = _quality(search)
     return [
         *("rank", "trial", "status"),
+        *(("front",) if len(search.metrics) > 1 else ()),
         *(objective.column for objective in objectives),
         *(f"test_{objective.metric}" for objective in objectives),
         *("epochs", "seconds", *COSTS),
@@ -48,7 +52,7 @@ def rows(
     """Return the leaderboard, best first; every row has every column, None where there is nothing to show.
 
     Metrics are those of the best epoch by the first objective; costs those of the last epoch that measured them.
-    Without a rank, and last: trials that diverged or failed, and those that have no finite value yet.
+    Without a rank, and last: trials that diverged or failed, break a limit, or have no finite value yet.
 
     Args:
         record: What has happened.
@@ -67,16 +71,18 @@ def rows(
     found = curves(record, ["seconds", *(item.column for item in _quality(search)), *COSTS])
     best = chosen_rows(found, objective)
     measured = _measured(found, search, best)
-    order = ranked(record, values_at(found.values[objective.column], best), objective)
-    ranks = {index: rank for rank, index in enumerate(order, start=1)}
+    stands = standing(record, search, found)
+    ranks = {index: rank for rank, index in enumerate(stands.order, start=1)}
     out = [index for index, row in enumerate(record.trials) if index not in ranks and row.status in OUT]
     others = [index for index, row in enumerate(record.trials) if index not in ranks and row.status not in OUT]
     tests = _tests(record, search)
     table: list[Json] = []
-    for index in (*order, *sorted(out, key=lambda i: OUT.index(record.trials[i].status)), *others):
+    for index in (*stands.order, *sorted(out, key=lambda i: OUT.index(record.trials[i].status)), *others):
         trial = record.trials[index]
         cells: Json = dict.fromkeys(names)
         cells |= {"rank": ranks.get(index), "trial": trial.trial, "status": shown_status(trial)}
+        if len(search.metrics) > 1:
+            cells["front"] = stands.fronts[index] or None
         cells |= {name: column[index] for name, column in measured.items()}
         cells |= tests.get(trial.trial, {})
         cells |= {name: value for name, value in columns_of(trial.assignment).items() if name in cells}

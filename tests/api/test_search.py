@@ -7,6 +7,8 @@ import pytest
 import autoft
 from autoft.api import SearchResult
 from autoft.core.jsonable import Json
+from autoft.core.storage import Store
+from autoft.record.reader import read_events
 from tests.conftest import TINY_SPACE
 
 SearchHere = Callable[..., SearchResult]
@@ -217,3 +219,23 @@ def test_the_python_form_of_a_space_is_searched(search_here: SearchHere) -> None
     )
     result = search_here(space=space, budget=autoft.Budget(trials=1, epochs=1))
     assert [row["trial"] for row in result.rows() if row["status"] == "completed"] == ["t0001"]
+
+
+def test_two_metrics_keep_a_front_and_a_limit_leaves_out_the_backbone_that_breaks_it(search_here: SearchHere) -> None:
+    lines: list[str] = []
+    result = search_here(
+        budget=autoft.Budget(trials=2, epochs=1),
+        metric=["accuracy", "-latency_ms"],
+        limits={"parameters": 150_000},
+        listener=lambda progress: lines.append(progress.line),
+    )
+    assert "Left out, since they have more than 150,000 parameters: timm:test_resnet." in lines
+    board = result.leaderboard()
+    assert list(board.columns[:5]) == ["rank", "trial", "status", "front", "val_accuracy"]
+    assert sorted(board["trial"]) == ["p01", "t0001", "t0002"]
+    assert result.best.configuration.recipe["backbone"]["name"] == "timm:test_efficientnet"
+    assert board["front"][0] == 1
+    assert board["front"].is_monotonic_increasing
+    fronts = [event for event in read_events(Store.open(result.folder)) if event["event"] == "front"]
+    assert fronts[-1]["trials"] == list(board["trial"][board["front"] == 1])
+    assert 0 <= fronts[-1]["hypervolume"] <= 1

@@ -35,6 +35,8 @@ def make_search() -> Callable[..., SearchConfig]:
         keep: int = 3,
         seed: int = 0,
         deterministic: bool = False,
+        limits: Json | None = None,
+        metrics: tuple[str, ...] = ("accuracy",),
     ) -> SearchConfig:
         space = SearchSpace.from_json({"task": "text-classification", **SPACE})
         return SearchConfig(
@@ -43,7 +45,7 @@ def make_search() -> Callable[..., SearchConfig]:
             fingerprint="0" * 64,
             space=space.to_json(),
             space_name="test",
-            metrics=("accuracy",),
+            metrics=metrics,
             budget=Budget(trials=trials, epochs=epochs, seconds=seconds),
             searcher=StrategyConfig(name="random"),
             scheduler=StrategyConfig(name=scheduler),
@@ -52,6 +54,7 @@ def make_search() -> Callable[..., SearchConfig]:
             seed=seed,
             keep=keep,
             deterministic=deterministic,
+            limits=limits or {},
         )
 
     return make

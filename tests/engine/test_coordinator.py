@@ -52,8 +52,9 @@ class Bench:
             found.append(job)
         return found
 
-    def epoch(self, trial, epoch, value, status="running", seconds=1.0):
-        result = EpochResult(epoch=epoch, metrics={"val_accuracy": value}, seconds=seconds, status=status, is_best=True)
+    def epoch(self, trial, epoch, value, status="running", seconds=1.0, **metrics):
+        metrics = {"val_accuracy": value, **metrics}
+        result = EpochResult(epoch=epoch, metrics=metrics, seconds=seconds, status=status, is_best=True)
         return self.coordinator.reported(Report(kind="epoch", trial=trial, result=result.to_json()))
 
     def fail(self, trial, reason, **more):
@@ -362,3 +363,28 @@ def test_what_waits_for_its_promotion_still_waits_after_a_kill(bench):
     again = bench(slots=1, trials=3, epochs=3, scheduler="asha-promote", store=b.store)
     assert [job.trial for job in again.jobs()] == ["t0002"]
     assert again.statuses()["t0001"][0] == "paused"
+
+
+def test_a_trial_that_breaks_a_limit_ends_at_once_and_cannot_win(bench):
+    b = bench(slots=1, trials=1, epochs=3, limits={"parameters": 1e6})
+    b.jobs()
+    b.epoch("p01", 1, 0.2, "completed", parameters=900_000)
+    b.jobs()
+    assert not b.epoch("t0001", 1, 0.9, parameters=1_100_000)
+    assert b.statuses()["t0001"] == ("pruned", "parameters 1,100,000 is over the limit 1,000,000")
+    assert b.coordinator.next_job().trial == "p01"
+
+
+def test_every_trial_that_ends_records_the_front_of_several_metrics(bench):
+    b = bench(slots=1, trials=2, epochs=1, metrics=("accuracy", "-latency_ms"))
+    b.jobs()
+    b.epoch("p01", 1, 0.2, "completed", latency_ms=1.0)
+    b.jobs()
+    b.epoch("t0001", 1, 0.9, "completed", latency_ms=5.0)
+    b.jobs()
+    b.epoch("t0002", 1, 0.1, "completed", latency_ms=4.0)
+    assert [(event["trials"], event["hypervolume"]) for event in events(b.store, "front")] == [
+        (["p01"], 0.0),
+        (["t0001", "p01"], 0.0),
+        (["t0001", "p01"], 0.125),
+    ]

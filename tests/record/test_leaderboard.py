@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import subprocess
@@ -13,13 +14,12 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from autoft.core.errors import ConfigError
-from autoft.core.metrics import parse_objective
 from autoft.core.storage import Store
 from autoft.record import Record, RecordWriter, leading, read_record, winner
 from autoft.record.leaderboard import column_names, format_rows, rows
 from tests.record.making import ended, epoch, search_config, small_search, started, write_flushes
 
-ACCURACY = parse_objective("accuracy")
+BY_ACCURACY = search_config("accuracy")
 PARAMETERS = ["backbone.name", "batch_size"]
 
 
@@ -50,9 +50,10 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> Record:
 
 def test_the_columns_are_those_of_the_interface_in_its_order():
     assert column_names(search_config("accuracy", "f1_macro", "-latency_ms"), PARAMETERS) == [
-        *("rank", "trial", "status", "val_accuracy", "val_f1_macro", "test_accuracy", "test_f1_macro"),
+        *("rank", "trial", "status", "front", "val_accuracy", "val_f1_macro", "test_accuracy", "test_f1_macro"),
         *("epochs", "seconds", "parameters", "latency_ms", "peak_memory_mb", "backbone.name", "batch_size"),
     ]
+    assert "front" not in column_names(search_config("accuracy"), PARAMETERS)
 
 
 def test_a_small_search_as_a_leaderboard(small: Record):
@@ -62,6 +63,7 @@ def test_a_small_search_as_a_leaderboard(small: Record):
         "rank": 1,
         "trial": "t0001",
         "status": "completed",
+        "front": 1,
         "val_accuracy": 0.75,
         "val_log_loss": 0.5,
         "test_accuracy": 0.625,
@@ -75,6 +77,7 @@ def test_a_small_search_as_a_leaderboard(small: Record):
         "rank": 2,
         "trial": "p01",
         "status": "probe",
+        "front": 2,
         "val_accuracy": 0.5,
         "epochs": 1,
         "seconds": 1.5,
@@ -123,19 +126,48 @@ def test_diverged_then_failed_then_trials_without_a_value_come_last_and_have_no_
         *((1, "t0005", "pruned"), (2, "t0004", "running"), (None, "t0003", "diverged"), (None, "t0002", "failed")),
         *((None, "t0001", "running"), (None, "t0006", "running")),
     ]
-    assert winner(record, ACCURACY) == "t0005"
+    assert winner(record, BY_ACCURACY) == "t0005"
 
 
 def test_of_equals_the_trial_that_started_earlier_leads():
     record = record_of(*(started(name) for name in ("p01", "t0001", "t0002")))
-    assert winner(record, ACCURACY) is None
+    assert winner(record, BY_ACCURACY) is None
     record = record_of(
         *(started(name) for name in ("p01", "t0001", "t0002")),
         *(epoch(name, 1, value) for name, value in (("t0002", 0.5), ("t0001", 0.5), ("p01", 0.25))),
     )
-    assert leading(record, ACCURACY, 2) == ["t0001", "t0002"]
-    assert leading(record, ACCURACY, 9) == ["t0001", "t0002", "p01"]
-    assert winner(record, ACCURACY) == "t0001"
+    assert leading(record, BY_ACCURACY, 2) == ["t0001", "t0002"]
+    assert leading(record, BY_ACCURACY, 9) == ["t0001", "t0002", "p01"]
+    assert winner(record, BY_ACCURACY) == "t0001"
+
+
+def test_of_several_metrics_what_no_other_trial_dominates_comes_first_and_within_a_front_the_first_metric_ranks():
+    figures = {
+        "t0001": (0.9, 5.0),
+        "t0002": (0.8, 6.0),
+        "t0003": (0.7, 1.0),
+        "t0004": (0.95, 9.0),
+        "t0005": (0.6, None),
+    }
+    record = record_of(
+        *(started(name) for name in figures),
+        *(epoch(name, 1, value, latency_ms=latency) for name, (value, latency) in figures.items()),
+    )
+    found = [(row["rank"], row["trial"], row["front"]) for row in board(record, "accuracy", "-latency_ms")]
+    assert found == [(1, "t0004", 1), (2, "t0001", 1), (3, "t0003", 1), (4, "t0002", 2), (5, "t0005", 3)]
+    assert winner(record, search_config("accuracy", "-latency_ms")) == "t0004"
+
+
+def test_a_trial_that_breaks_a_limit_has_no_rank():
+    record = record_of(
+        *(started(name) for name in ("t0001", "t0002")),
+        epoch("t0001", 1, 0.9, parameters=11_000_000),
+        epoch("t0002", 1, 0.5, parameters=10_000_000),
+    )
+    search = dataclasses.replace(search_config("accuracy"), limits={"parameters": 10e6})
+    found = rows(record, search, columns_of=columns_of, parameter_columns=PARAMETERS)
+    assert [(row["rank"], row["trial"]) for row in found] == [(1, "t0002"), (None, "t0001")]
+    assert winner(record, search) == "t0002"
 
 
 def test_a_cost_as_the_first_objective_ranks_the_cheapest_first():
@@ -145,7 +177,7 @@ def test_a_cost_as_the_first_objective_ranks_the_cheapest_first():
         epoch("t0002", 1, 0.1, latency_ms=4.0),
     )
     assert [row["trial"] for row in board(record, "-latency_ms", "accuracy")] == ["t0002", "t0001"]
-    assert winner(record, parse_objective("-latency_ms")) == "t0002"
+    assert winner(record, search_config("-latency_ms")) == "t0002"
 
 
 def test_a_failed_probe_says_so_and_a_running_one_is_a_probe():
@@ -235,7 +267,7 @@ def test_columns_rank_as_objects_do_whatever_was_trained_again_and_sealed(
     }
     found = {row["trial"]: row for row in board(record)}
     assert {trial: row["val_accuracy"] for trial, row in found.items() if row["rank"]} == best
-    assert leading(record, ACCURACY, 4) == sorted(best, key=lambda trial: -best[trial])
+    assert leading(record, BY_ACCURACY, 4) == sorted(best, key=lambda trial: -best[trial])
     for row in record.trials:
         assert found[row.trial]["epochs"] == (row.epochs[-1].epoch if row.epochs else 0)
         assert found[row.trial]["seconds"] == 1.5 * len(row.epochs)
@@ -261,7 +293,7 @@ def test_reading_a_sealed_run_imports_neither_torch_nor_pandas(tmp_path: Path):
     code = "\n".join(line.strip() for line in READ.splitlines())
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert done.stdout.splitlines()[1].startswith("1,t0001,completed,0.75,0.5,")
+    assert done.stdout.splitlines()[1].startswith("1,t0001,completed,1,0.75,0.5,")
 
 
 def test_a_thousand_trials_of_twenty_epochs_are_ranked_in_half_a_second_of_processor_time(tmp_path: Path):

@@ -1,0 +1,101 @@
+"""Trials judged by several objectives: who is dominated by whom, and how much the front dominates."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoft.core.metrics import Objective
+
+
+def losses(values: NDArray[np.float64], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """Return values of shape (trials, objectives) with the sign that makes less better."""
+    signs = [-1.0 if objective.maximize else 1.0 for objective in objectives]
+    return np.asarray(values * np.array(signs), dtype=np.float64)
+
+
+def fronts(points: NDArray[np.float64]) -> list[int]:
+    """Return each point's front: 1 where no other dominates it, 2 where only those of front 1 do, and so on.
+
+    A point dominates another if it is nowhere worse and somewhere better. 0: a coordinate is NaN.
+
+    Args:
+        points: Shape (points, objectives); less is better.
+
+    Reference: Zhang et al., ENS-BS, IEEE Transactions on Evolutionary Computation 2015: points in lexicographic order
+    go one by one into the first front that holds none before them, found by bisection; of a front only those tails
+    (coordinates but the first) are kept that no other of it undercuts.
+    """
+    found = np.zeros(len(points), dtype=np.int64)
+    able = np.flatnonzero(~np.isnan(points).any(axis=1))
+    if not len(able):
+        return [0] * len(points)
+    distinct, place = np.unique(points[able], axis=0, return_inverse=True)
+    tails: list[list[tuple[float, ...]]] = []
+    own = [_first_free(tails, tuple(point[1:].tolist())) for point in distinct]
+    found[able] = np.array(own)[place.ravel()]
+    return [int(front) for front in found]
+
+
+def _first_free(tails: list[list[tuple[float, ...]]], tail: tuple[float, ...]) -> int:
+    """Return the number of the first front, from 1, that dominates no point with this tail, and add it there."""
+    low, high = 0, len(tails)
+    while low < high:
+        middle = (low + high) // 2
+        if any(_no_worse(other, tail) for other in tails[middle]):
+            low = middle + 1
+        else:
+            high = middle
+    if low == len(tails):
+        tails.append([])
+    tails[low] = [other for other in tails[low] if not _no_worse(tail, other)] + [tail]
+    return low + 1
+
+
+def _no_worse(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """Return the volume between the points and a reference point that at least one of them dominates.
+
+    Points that are not better than the reference everywhere add nothing.
+
+    Args:
+        points: Shape (points, objectives), finite; less is better.
+        reference: Shape (objectives,).
+
+    Reference: Zitzler & Thiele, PPSN 1998; by slices along the last objective.
+    """
+    inside = points[(points < reference).all(axis=1)]
+    if not len(inside):
+        return 0.0
+    if points.shape[1] == 1:
+        return float(reference[0] - inside[:, 0].min())
+    inside = inside[np.argsort(inside[:, -1], kind="stable")]
+    ends = np.append(inside[1:, -1], reference[-1])
+    slices = (
+        (end - point[-1]) * hypervolume(inside[: count + 1, :-1], reference[:-1])
+        for count, (point, end) in enumerate(zip(inside, ends, strict=True))
+        if end > point[-1]
+    )
+    return float(sum(slices))
+
+
+def dominated_share(points: NDArray[np.float64]) -> float:
+    """Return the share, in [0, 1], of the box between the best and the worst of all points that the front dominates.
+
+    1 where one point is best in everything; 0 where there are no two finite points that differ.
+
+    Args:
+        points: Shape (points, objectives); less is better; those that are not finite are left out.
+    """
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite):
+        return 0.0
+    low, high = finite.min(axis=0), finite.max(axis=0)
+    varies = high > low
+    if not varies.any():
+        return 0.0
+    scaled = (finite[:, varies] - low[varies]) / (high - low)[varies]
+    return hypervolume(scaled, np.ones(scaled.shape[1]))
