@@ -67,8 +67,9 @@ class Argument:
             fits = is_named and (self.choices is None or value["name"] in self.choices)
             return None if fits else f"must be {self.wanted}, not {value!r}"
         kinds: dict[str, tuple[type, ...]] = {"float": (int, float), "int": (int,), "bool": (bool,), "str": (str,)}
-        if not isinstance(value, kinds[self.type]) or (isinstance(value, bool) and self.type != "bool"):
-            return f"must be {self.wanted}, not {value!r}"
+        is_truth = isinstance(value, bool)
+        if not isinstance(value, kinds[self.type]) or (is_truth and self.type != "bool"):
+            return f"must be {self.wanted}, not {str(value).lower() if is_truth else repr(value)}"
         if self.choices is not None and value not in self.choices:
             return f"must be {self.wanted}, not {value!r}"
         if isinstance(value, int | float) and not isinstance(value, bool):
