@@ -126,6 +126,8 @@ class Entry:
         return next((argument for argument in self.arguments if argument.name == name), None)
 
 
+_LONGEST = 120
+"""Letters of an unknown name that an error shows."""
 _UNCOUNTED = ("finetune", "mixing", "resizing", "sampling", "regularization", "averaging")
 """Kinds that `autoft list` knows by the word itself."""
 _MODULES = (
@@ -182,5 +184,6 @@ def entry(kind: Kind, name: str, *, where: str | None = None) -> Entry:
     if name not in known:
         place = f" at {where}" if where else ""
         plural = kind if kind in _UNCOUNTED else {"loss": "losses"}.get(kind, f"{kind}s")
-        raise ConfigError(f"Unknown {kind} '{name}'{place}.{nearest(name, known)} `autoft list {plural}` shows all.")
+        named = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+        raise ConfigError(f"Unknown {kind} '{named}'{place}.{nearest(named, known)} `autoft list {plural}` shows all.")
     return known[name]

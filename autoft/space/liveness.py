@@ -5,7 +5,7 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from autoft.core.errors import nearest, one_of
+from autoft.core.errors import closest, nearest, one_of
 from autoft.space.conditions import Path, When
 from autoft.space.domains import Domain
 from autoft.space.nodes import Node, Problems, in_yaml
@@ -83,14 +83,21 @@ def possible_values(when: When, found: Iterable[Domain]) -> str:
 
 
 def nearest_path(text: str, sections: Iterable[Section]) -> str:
-    """Return " Did you mean 'x'?" for the path closest to `text`: in its own section, else of its own last word."""
+    """Return " Did you mean 'x'?" for the path closest to `text`, or what its section has where none is close."""
     known = list(paths(sections))
-    section, _, setting = text.rpartition(".")
-    inside = [path.rpartition(".")[2] for path in known if section and path.rpartition(".")[0] == section]
-    if inside:
-        return nearest(setting, inside).replace("'", f"'{section}.", 1)
-    same = [path for path in known if path.rpartition(".")[2] == setting]
-    return f" Did you mean {one_of(same[:3])}?" if same else nearest(text, known)
+    inside: dict[str, list[str]] = {}
+    for path in known:
+        above, _, setting = path.rpartition(".")
+        inside.setdefault(above, []).append(setting)
+    above, _, setting = text.rpartition(".")
+    section = above if above in inside else closest(above, inside)
+    if not above or section is None:
+        same = [path for path in known if path.endswith(f".{setting}")]
+        return f" Did you mean {one_of(same[:3])}?" if same else nearest(text, known)
+    found = closest(setting, inside[section])
+    if found is None:
+        return f" There {section} has {', '.join(inside[section])}."
+    return f" Did you mean '{section}.{found}'?"
 
 
 def activation_order(sections: tuple[Section, ...]) -> list[Parameter]:

@@ -260,7 +260,10 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
         ),
         (
             "patience: {int_uniform: [1, 5], when: {optimizer.momentum: 0.9}}",
-            "patience (vision.yaml:2) has `when:` on 'optimizer.momentum', which is not in this space.",
+            (
+                "patience (vision.yaml:2) has `when:` on 'optimizer.momentum', which is not in this space. "
+                "There optimizer has name, lr, weight_decay, decay_norms_and_biases, beta1, beta2, eps."
+            ),
         ),
         (
             "patience: {int_uniform: [1, 5], when: {optimzer.bta1: 0.9}}",
