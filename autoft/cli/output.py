@@ -2,8 +2,10 @@
 
 import json
 import math
+import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -19,6 +21,20 @@ _FOLDED = 18
 def emit(text: str) -> None:
     """Write a result to stdout, with a newline at its end."""
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def emit_lines(lines: Iterable[str]) -> None:
+    """Write lines to stdout; on a terminal those that are too long are folded between words, further in."""
+    if not on_terminal():
+        emit("\n".join(lines))
+        return
+    width = shutil.get_terminal_size().columns
+    for line in lines:
+        further = " " * (len(line) - len(line.lstrip()) + 4)
+        # What stands after a colon stays beside it.
+        joined = line.replace(": ", ":\N{NO-BREAK SPACE}")
+        folded = textwrap.wrap(joined, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
+        emit("\n".join(folded).replace(":\N{NO-BREAK SPACE}", ": "))
 
 
 def say(text: str) -> None:
@@ -53,6 +69,7 @@ def print_table(
     wrap: Collection[str] = (),
     expendable: Sequence[str] = (),
     shorten: Callable[[Any, str], str] | None = None,
+    whole: str = "--format csv",
 ) -> None:
     """Print rows as a table on stdout.
 
@@ -65,6 +82,7 @@ def print_table(
         wrap: Columns of prose that are folded, on a terminal, rather than make the table too wide.
         expendable: Columns that a narrow terminal leaves out first, the first of them first of all.
         shorten: Makes a terminal's cell of a value and its column's name; None: four significant digits.
+        whole: What the person adds to the command for every column.
     """
     names = list(columns if columns is not None else (rows[0] if rows else ()))
     if not on_terminal():
@@ -77,8 +95,9 @@ def print_table(
     texts = {name: [_short(row.get(name), name, shorten) for row in rows] for name in names}
     shown = fitting(texts, console.width, wrap=wrap, expendable=expendable)
     console.print(_table({name: texts[name] for name in shown}, rows, wrap=wrap))
-    if len(shown) < len(names):
-        say(f"{len(names) - len(shown)} more columns do not fit this terminal: --format csv shows all.")
+    if left := len(names) - len(shown):
+        count = "1 more column does" if left == 1 else f"{left} more columns do"
+        say(f"{count} not fit this terminal: {whole} shows all.")
 
 
 def _short(value: Any, name: str, shorten: Callable[[Any, str], str] | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from autoft.cli import options, parsing
-from autoft.cli.output import emit, print_table, say
+from autoft.cli.output import emit, emit_lines, print_table, say
 from autoft.core.errors import ConfigError
 from autoft.core.jsonable import Json
 
@@ -86,11 +86,11 @@ def show(
         print_table(
             _parameters(loaded),
             columns=("parameter", "values", "default", "active when"),
-            wrap=("values", "active when"),
+            wrap=("parameter", "values", "default", "active when"),
+            whole="`| cat`",
         )
     else:
-        emit("\n".join(_tree(loaded)))
-        _show_samples(loaded, samples, seed)
+        emit_lines([*_tree(loaded), *_samples(loaded, samples, seed)])
 
 
 def _draw_augmentations(space: "SearchSpace", out: Path, picture: Path | None, seed: int) -> None:
@@ -129,12 +129,9 @@ def check(space: Space, task: Task = None, seed: Seed = 0) -> None:
     from autoft.space import load_space
 
     loaded = load_space(space, task=task)
-    emit(f"{space} is right: a space for {loaded.task}.")
-    if space_says := loaded.description:
-        emit(space_says.strip())
-    emit(f"backbones: {', '.join(str(backbone['name']) for backbone in loaded.backbones())}")
-    emit(f"size: {_size(loaded)}")
-    _show_samples(loaded, 1, seed)
+    lines = [f"{space} is right: a space for {loaded.task}.", *loaded.description.strip().splitlines()]
+    lines.append(f"backbones: {', '.join(str(backbone['name']) for backbone in loaded.backbones())}")
+    emit_lines([*lines, f"size: {_size(loaded)}", *_samples(loaded, 1, seed)])
 
 
 def schema(
@@ -170,26 +167,32 @@ def _drawn(space: "SearchSpace", number: int, seed: int) -> Iterator[Json]:
         yield space.recipe(space.sample(rng))
 
 
-def _show_samples(space: "SearchSpace", number: int, seed: int) -> None:
+def _samples(space: "SearchSpace", number: int, seed: int) -> Iterator[str]:
     for index, recipe in enumerate(_drawn(space, number, seed), start=1):
-        emit(f"a sample (seed {seed}):" if number == 1 else f"sample {index} of {number} (seed {seed}):")
+        yield f"a sample (seed {seed}):" if number == 1 else f"sample {index} of {number} (seed {seed}):"
         for section, value in recipe.items():
-            emit(f"  {section}: {_inline(value)}")
+            yield f"  {section}: {_inline(value)}"
 
 
 def _size(space: "SearchSpace") -> str:
     domains = [parameter.domain for parameter in space.parameters]
     endless = sum(domain.num_values is None for domain in domains)
-    text = f"{space.num_branches} combinations of branches, {len(domains)} parameters, {endless} of them continuous"
-    return f"{text}; {_extent(space.size)}"
+    branches = _counted(space.num_branches, "combination")
+    parameters = _counted(len(domains), "parameter")
+    return f"{branches} of branches, {parameters}, {endless} of them continuous; {_extent(space.size)}"
 
 
 def _extent(size: "Size") -> str:
     if size.is_finite:
-        count = f"{size.count:,} configuration{'' if size.count == 1 else 's'}"
+        count = _counted(size.count or 1, "configuration")
         return count if size.is_exact else f"at most {count}"
-    dimensions = _span(size.min_continuous, size.max_continuous)
-    return f"{dimensions} continuous dimensions at a time, by branch"
+    if size.min_continuous == size.max_continuous:
+        return f"{_counted(size.max_continuous, 'continuous dimension')} at a time"
+    return f"{size.min_continuous} to {size.max_continuous} continuous dimensions at a time, by branch"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _span(low: int, high: int) -> str:

@@ -67,8 +67,9 @@ class Argument:
             fits = is_named and (self.choices is None or value["name"] in self.choices)
             return None if fits else f"must be {self.wanted}, not {value!r}"
         kinds: dict[str, tuple[type, ...]] = {"float": (int, float), "int": (int,), "bool": (bool,), "str": (str,)}
-        if not isinstance(value, kinds[self.type]) or (isinstance(value, bool) and self.type != "bool"):
-            return f"must be {self.wanted}, not {value!r}"
+        is_truth = isinstance(value, bool)
+        if not isinstance(value, kinds[self.type]) or (is_truth and self.type != "bool"):
+            return f"must be {self.wanted}, not {str(value).lower() if is_truth else repr(value)}"
         if self.choices is not None and value not in self.choices:
             return f"must be {self.wanted}, not {value!r}"
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -125,6 +126,8 @@ class Entry:
         return next((argument for argument in self.arguments if argument.name == name), None)
 
 
+_LONGEST = 120
+"""Letters of an unknown name that an error shows."""
 _UNCOUNTED = ("finetune", "mixing", "resizing", "sampling", "regularization", "averaging")
 """Kinds that `autoft list` knows by the word itself."""
 _MODULES = (
@@ -181,5 +184,6 @@ def entry(kind: Kind, name: str, *, where: str | None = None) -> Entry:
     if name not in known:
         place = f" at {where}" if where else ""
         plural = kind if kind in _UNCOUNTED else {"loss": "losses"}.get(kind, f"{kind}s")
-        raise ConfigError(f"Unknown {kind} '{name}'{place}.{nearest(name, known)} `autoft list {plural}` shows all.")
+        named = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+        raise ConfigError(f"Unknown {kind} '{named}'{place}.{nearest(named, known)} `autoft list {plural}` shows all.")
     return known[name]

@@ -55,15 +55,23 @@ class Interrupted(AutoftError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the allowed name closest to `name`, or "" when none is close.
+    """Return " Did you mean 'x'?" for the allowed name closest to `name`, or "" when none is close."""
+    best = closest(name, allowed)
+    return "" if best is None else f" Did you mean '{best}'?"
+
+
+def closest(name: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name closest to `name`, or None when none is close.
 
     Among the close ones the fewest edits win, then the same length: 'adanw' is 'adamw' mistyped rather than 'adan'.
+    Capital letters make no difference.
     """
-    close = difflib.get_close_matches(name, list(allowed), n=5, cutoff=0.6)
+    lowered = {known.lower(): known for known in allowed}
+    low = name.lower()
+    close = difflib.get_close_matches(low, list(lowered), n=5, cutoff=0.6)
     if not close:
-        return ""
-    best = min(close, key=lambda known: (_num_edits(name, known), abs(len(name) - len(known))))
-    return f" Did you mean '{best}'?"
+        return None
+    return lowered[min(close, key=lambda known: (_num_edits(low, known), abs(len(low) - len(known))))]
 
 
 def _num_edits(one: str, other: str) -> int:

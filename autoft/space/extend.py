@@ -5,33 +5,37 @@ from collections.abc import Callable
 from autoft.core import catalog
 from autoft.core.catalog import Argument
 from autoft.core.errors import ConfigError, SpaceError
-from autoft.core.recipe import BLOCKS, Block
-from autoft.space.nodes import Node, place, shown
+from autoft.core.recipe import BLOCKS, SCALARS, Block
+from autoft.space.nodes import Node, Problems, shown
 from autoft.space.settings import domain_forms
 
 ReadOther = Callable[[Node, tuple[str, ...]], Node]
 """Returns the space that the node of an `extends:` names; the names are those on the way to it."""
 
 
-def resolve_extends(root: Node, read_other: ReadOther, above: tuple[str, ...]) -> Node:
+def resolve_extends(root: Node, read_other: ReadOther, above: tuple[str, ...], problems: Problems) -> Node:
     """Return `root` laid over the space that it extends, or itself if it extends none.
+
+    Where that space cannot be had its `extends` stays, by which `parse_space` knows that something is missing.
 
     Args:
         root: A space as written.
         read_other: Reads another space, its own `extends` resolved.
         above: The names of the spaces on the way here, to find a circle.
-
-    Raises:
-        SpaceError: If `extends` is no name, or goes round.
+        problems: Takes that `extends` is no name, or that there is no such space.
     """
     target = (root.map or {}).get("extends")
     if target is None or root.map is None:
         return root
     if not isinstance(target.value, str) or not target.value:
-        raise SpaceError(
-            [f"{place('extends', target)} must be the name or path of a space, not {shown(target.plain())}."]
-        )
-    base = read_other(target, above)
+        problems.add("extends", f"must be the name or path of a space, not {shown(target.plain())}", target)
+        return root
+    try:
+        base = read_other(target, above)
+    except SpaceError as error:
+        for sentence in error.problems:
+            problems.say(sentence, target)
+        return root
     change = {key: node for key, node in root.map.items() if key != "extends"}
     if base.map is None:
         return base
@@ -51,6 +55,13 @@ def _over(section: str, base: Node, change: Node) -> Node:
     if change.map is not None and block is not None and block.key in change.map:
         return change
     return _merged(base, change)
+
+
+def is_change(section: str, node: Node) -> bool:
+    """Return whether a section, as written, only changes what another space has there."""
+    if section in BLOCKS:
+        return _is_partial(node, BLOCKS[section].key)
+    return section in SCALARS and node.map is not None and not domain_forms(node)
 
 
 def _is_partial(change: Node, key: str) -> bool:

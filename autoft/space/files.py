@@ -7,7 +7,7 @@ from pathlib import Path
 from autoft.core.errors import ConfigError, SpaceError, nearest
 from autoft.core.paths import local_path
 from autoft.space.extend import resolve_extends
-from autoft.space.nodes import Node, place
+from autoft.space.nodes import Node, Problems, place
 from autoft.space.yaml_text import parse_yaml
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -35,25 +35,26 @@ def shipped_spaces() -> list[str]:
     )
 
 
-def read_space(name: str) -> Node:
+def read_space(name: str, problems: Problems) -> Node:
     """Return the nodes of a space by its shipped name or its path, with its `extends` resolved.
 
     Raises:
-        SpaceError: If there is no such space, or it is no YAML.
+        SpaceError: If there is no such space, or it is no YAML; what can be gone on with is noted in `problems`.
     """
-    return _read(name, None, Path(), ())
+    return _read(name, None, Path(), (), problems)
 
 
-def with_extended(root: Node) -> Node:
+def with_extended(root: Node, problems: Problems) -> Node:
     """Return a space that stands in no file laid over the space that it extends, a path being from the working folder.
 
-    Raises:
-        SpaceError: If there is no such space, or it is no YAML.
+    What is wrong is noted in `problems`.
     """
-    return resolve_extends(root, lambda target, path: _read(str(target.value), target, Path(), path), ())
+    return resolve_extends(
+        root, lambda target, path: _read(str(target.value), target, Path(), path, problems), (), problems
+    )
 
 
-def _read(name: str, asked: Node | None, folder: Path, above: tuple[str, ...]) -> Node:
+def _read(name: str, asked: Node | None, folder: Path, above: tuple[str, ...], problems: Problems) -> Node:
     """Return the nodes of a space with its `extends` resolved.
 
     Args:
@@ -61,14 +62,18 @@ def _read(name: str, asked: Node | None, folder: Path, above: tuple[str, ...]) -
         asked: The `extends:` that names it; None: the person did.
         folder: What a relative path starts from.
         above: Identities of the spaces on the way here.
+        problems: Takes what can be gone on with.
     """
     text, file, identity, inner_folder = _find(name, asked, folder)
     if identity in above:
         chain = " -> ".join([*above[above.index(identity) :], identity])
         raise SpaceError([f"{place('extends', asked)} goes round: {chain}."])
-    root = parse_yaml(text, file=file)
+    root = parse_yaml(text, file=file, problems=problems)
     return resolve_extends(
-        root, lambda target, path: _read(str(target.value), target, inner_folder, path), (*above, identity)
+        root,
+        lambda target, path: _read(str(target.value), target, inner_folder, path, problems),
+        (*above, identity),
+        problems,
     )
 
 

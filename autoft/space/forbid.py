@@ -1,16 +1,16 @@
 """`forbid:`, combinations that no draw holds: read, judged, and refused where nothing would be left."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from autoft.core.errors import nearest
 from autoft.core.jsonable import Json
 from autoft.space.conditions import When
-from autoft.space.liveness import paths, possible
-from autoft.space.nodes import Node, Problems, place, shown
+from autoft.space.liveness import nearest_path, possible, possible_values
+from autoft.space.nodes import Node, Problems, in_yaml, place, shown
 from autoft.space.tree import Section
 from autoft.space.when import read_conditions
 
@@ -21,11 +21,17 @@ _DRAWS: Final = 10_000
 """A space that forbids all of so many draws is refused: what is left is nothing, or too little to be found."""
 
 
+_SHOWN: Final = 3
+"""Combinations that an error names."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forbidden:
     """A combination: everything in `tests` holds at once."""
 
     tests: tuple[When, ...]
+    number: int = field(default=0, compare=False)
+    """Its place in the list, from 0."""
 
     def to_json(self) -> Json:
         """Return the form that `forbid:` lists."""
@@ -48,7 +54,7 @@ def read_forbidden(node: Node | None, problems: Problems) -> list[tuple[Forbidde
             continue
         tests = read_conditions(item.map, path, problems, word="a value")
         if len(tests) == len(item.map):
-            found.append((Forbidden(tests=tests), item))
+            found.append((Forbidden(tests=tests, number=index), item))
     return found
 
 
@@ -72,7 +78,7 @@ def judged(
     """
     by_name = {section.name: section for section in tree}
     kept = []
-    for index, (forbidden, node) in enumerate(given):
+    for forbidden, node in given:
         dead = [test for test in forbidden.tests if not _can_hold(test, by_name, partial)]
         if not dead:
             kept.append(forbidden)
@@ -80,7 +86,7 @@ def judged(
             for test in dead:
                 where = (node.map or {}).get(str(test.path), node)
                 problem, hint = _why_dead(test, by_name)
-                problems.add(f"forbid[{index}]", problem, where, hint=hint)
+                problems.add(f"forbid[{forbidden.number}]", problem, where, hint=hint)
     return tuple(kept)
 
 
@@ -96,12 +102,9 @@ def _why_dead(test: When, by_name: Mapping[str, Section]) -> tuple[str, str]:
     section = by_name.get(test.path.section)
     found = [] if section is None else possible(section, test.path)
     if not found:
-        return f"names '{test.path}', which is not in this space", nearest(str(test.path), paths(by_name.values()))
-    values = list(dict.fromkeys(str(value) for domain in found for value in getattr(domain, "values", ())))
-    hint = nearest(str((test.test.values or ("",))[0]), values) + (
-        f" It can be: {', '.join(values)}." if values else ""
-    )
-    return f"asks '{test.path}' for what it can never be, so it has no effect", hint
+        return f"names '{test.path}', which is not in this space", nearest_path(str(test.path), by_name.values())
+    asked = in_yaml(test.test.to_json())
+    return f"asks '{test.path}' for {asked}, which it can never be, so it has no effect", possible_values(test, found)
 
 
 def check_possible(
@@ -111,18 +114,20 @@ def check_possible(
     if not plan.forbidden:
         return
     rng = np.random.default_rng(0)
-    if all(plan.forbids(plan.draw(rng)) is not None for _ in range(_DRAWS)):
+    hits = list(takewhile(bool, (plan.forbids(plan.draw(rng)) for _ in range(_DRAWS))))
+    if len(hits) == _DRAWS:
+        by = " and ".join(islice(dict.fromkeys(in_yaml(hit.to_json()) for hit in hits if hit), _SHOWN))
         hint = " Forbid less, or write the branches that may go together."
-        problems.add("forbid", f"leaves nothing: all of {_DRAWS:,} draws are forbidden", whole, hint=hint)
+        problems.add("forbid", f"leaves nothing: all of {_DRAWS:,} draws are forbidden, by {by}", whole, hint=hint)
         return
     default = plan.default()
     hit = plan.forbids(default)
     if hit is None:
         return
-    at, node = next((index, node) for index, (forbidden, node) in enumerate(given) if forbidden == hit)
+    node = next(node for forbidden, node in given if forbidden == hit)
     holds = ", ".join(f"{test.path}: {shown(plan.value_at(test, default))}" for test in hit.tests)
     hint = f" It is tried first: give {' or '.join(str(test.path) for test in hit.tests)} another `prior:`."
-    problems.say(f"{place(f'forbid[{at}]', node)} forbids the default, {holds}.{hint}", node)
+    problems.say(f"{place(f'forbid[{hit.number}]', node)} forbids the default, {holds}.{hint}", node)
 
 
 def forbidden_json(forbidden: Iterable[Forbidden]) -> list[Any]:

@@ -5,10 +5,10 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from autoft.core.errors import nearest
+from autoft.core.errors import closest, nearest, one_of
 from autoft.space.conditions import Path, When
 from autoft.space.domains import Domain
-from autoft.space.nodes import Node, Problems
+from autoft.space.nodes import Node, Problems, in_yaml
 from autoft.space.tree import Block, Branch, Parameter, Scalar, Searched, Section, parameters, readings
 
 
@@ -58,12 +58,12 @@ def check_conditions(
             if when.path.section in partial:
                 continue
             if not found:
-                hint = nearest(str(when.path), paths(tree))
+                hint = nearest_path(str(when.path), tree)
                 problem = f"has `when:` on '{when.path}', which is not in this space"
                 problems.add(parameter.path, problem, node, hint=hint)
             elif not any(when.test.can_hold(domain) for domain in found):
-                problem = f"has `when:` on '{when.path}' that can never hold"
-                problems.add(parameter.path, problem, node, hint=_seen(when, found))
+                problem = f"has `when:` on '{when.path}' that can never hold: {in_yaml(when.test.to_json())}"
+                problems.add(parameter.path, problem, node, hint=possible_values(when, found))
     try:
         activation_order(tree)
     except CycleError as error:
@@ -72,11 +72,32 @@ def check_conditions(
         problems.add(label, f"depends on itself through `when:`: {chain}", nodes.get(label))
 
 
-def _seen(when: When, found: list[Domain]) -> str:
-    values = [value for domain in found for value in getattr(domain, "values", ())]
-    close = nearest(str((when.test.values or ("",))[0]), map(str, values))
-    names = ", ".join(dict.fromkeys(map(str, values)))
-    return f"{close} It can be: {names}." if names else close
+def possible_values(when: When, found: Iterable[Domain]) -> str:
+    """Return the end of an error on a condition that never holds: the nearest value, and all that there can be."""
+    texts: list[str] = []
+    for domain in found:
+        listed = getattr(domain, "values", None)
+        texts += [f"{domain.form} {domain.arguments()}"] if listed is None else map(in_yaml, listed)
+    close = nearest(in_yaml((when.test.values or ("",))[0]), texts)
+    return f"{close} It can be: {', '.join(dict.fromkeys(texts))}."
+
+
+def nearest_path(text: str, sections: Iterable[Section]) -> str:
+    """Return " Did you mean 'x'?" for the path closest to `text`, or what its section has where none is close."""
+    known = list(paths(sections))
+    inside: dict[str, list[str]] = {}
+    for path in known:
+        above, _, setting = path.rpartition(".")
+        inside.setdefault(above, []).append(setting)
+    above, _, setting = text.rpartition(".")
+    section = above if above in inside else closest(above, inside)
+    if not above or section is None:
+        same = [path for path in known if path.endswith(f".{setting}")]
+        return f" Did you mean {one_of(same[:3])}?" if same else nearest(text, known)
+    found = closest(setting, inside[section])
+    if found is None:
+        return f" There {section} has {', '.join(inside[section])}."
+    return f" Did you mean '{section}.{found}'?"
 
 
 def activation_order(sections: tuple[Section, ...]) -> list[Parameter]:

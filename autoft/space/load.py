@@ -4,6 +4,7 @@ from pathlib import Path
 
 from autoft.core.errors import SpaceError
 from autoft.space.files import read_space
+from autoft.space.nodes import Problems
 from autoft.space.space import SearchSpace
 
 
@@ -22,4 +23,5 @@ def load_space(space: str | Path | SearchSpace, task: str | None = None) -> Sear
             raise SpaceError([f"The space '{space.name}' is for {space.task}, but the data are for {task}."])
         return space
     name = str(space)
-    return SearchSpace.from_node(read_space(name), name=name, task=task)
+    problems = Problems()
+    return SearchSpace.from_node(read_space(name, problems), name=name, task=task, problems=problems)

@@ -8,7 +8,7 @@ from autoft.core.errors import nearest
 from autoft.core.recipe import BLOCKS, SCALARS, Block, inner_block
 from autoft.space.conditions import Path, Step, read_path
 from autoft.space.extend import argument_of, with_setting
-from autoft.space.liveness import paths
+from autoft.space.liveness import nearest_path
 from autoft.space.nodes import Node, Problems, shown, to_node
 from autoft.space.settings import domain_forms
 from autoft.space.tree import Section
@@ -31,7 +31,7 @@ def narrowed_node(whole: Node, tree: tuple[Section, ...], overrides: Mapping[str
         node = to_node(value, where=WHERE)
         path = read_path(text)
         if path is None or path.section not in sections:
-            problems.add(text, "is not in this space", hint=nearest(text, [*sections, *paths(tree)]))
+            problems.add(text, "is not in this space", hint=nearest(text, sections) or nearest_path(text, tree))
         elif path.section in SCALARS or (len(path.steps) == 1 and node.map is not None and not _lists_names(node)):
             entries[path.section] = node
         elif path.names_branch:
@@ -43,7 +43,7 @@ def narrowed_node(whole: Node, tree: tuple[Section, ...], overrides: Mapping[str
         change = _Change(path, node, problems)
         changed = change.within(BLOCKS[path.section], entries[path.section], path.steps)
         if changed is None and not change.is_wrong:
-            problems.add(str(path), "is not in this space", hint=nearest(_bare(path), list(paths(tree))))
+            problems.add(str(path), "is not in this space", hint=nearest_path(_bare(path), tree))
         entries[path.section] = changed or entries[path.section]
     for path, node in picks:
         entries[path.section] = _Change(path, node, problems).picked(BLOCKS[path.section], entries[path.section])

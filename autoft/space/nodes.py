@@ -122,8 +122,18 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def in_yaml(value: Any) -> str:
+    """Return JSON values on one line, as YAML's flow style has them."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {in_yaml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(in_yaml, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"'{value}'" if isinstance(value, str) and ":" in value else str(value)
+
+
 def shown(value: Any) -> str:
     """Return a value as an error shows it, null, true and false as YAML has them; cut if it is long."""
-    words = {None: "null", True: "true", False: "false"}
-    text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    text = in_yaml(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."

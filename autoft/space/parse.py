@@ -6,7 +6,9 @@ from autoft.core import catalog
 from autoft.core.configs import Budget
 from autoft.core.errors import SpaceError, nearest
 from autoft.core.jsonable import Json
-from autoft.core.recipe import sections
+from autoft.core.recipe import BLOCKS, sections
+from autoft.space.conditions import read_path
+from autoft.space.extend import is_change
 from autoft.space.forbid import Forbidden, check_possible, judged, read_forbidden
 from autoft.space.liveness import check_conditions, without_dead
 from autoft.space.nodes import Node, Problems, place, shown
@@ -38,11 +40,13 @@ class Tree:
     """What it can do."""
 
 
-def parse_space(root: Node, *, task: str | None = None, narrowing: bool = False) -> Tree:
+def parse_space(root: Node, problems: Problems, *, task: str | None = None, narrowing: bool = False) -> Tree:
     """Return the tree that `root` writes.
 
     Args:
-        root: The whole space, `extends` already resolved.
+        root: The whole space, `extends` already resolved; where it stays its space is missing, which was noted: of the
+            sections those are checked that are whole without it.
+        problems: What reading the text found.
         task: The task of the data, if it is known; a space of another task is refused.
         narrowing: Whether the space was checked before and only got smaller: a parameter whose condition can no
             longer hold is then dropped, and is a mistake otherwise.
@@ -50,17 +54,28 @@ def parse_space(root: Node, *, task: str | None = None, narrowing: bool = False)
     Raises:
         SpaceError: With all mistakes.
     """
-    problems = Problems()
     entries = root.map
     if entries is None:
-        raise SpaceError([f"{place('A space', root)} must be a map with `task:`, not {shown(root.plain())}."])
+        problems.add("A space", f"must be a map with `task:`, not {shown(root.plain())}", root)
+        raise SpaceError(problems.sentences)
+    lacks_base = "extends" in entries
     known = (*RESERVED, *sections())
     for key, node in entries.items():
         if key not in known:
-            hint = f"{nearest(key, known)} Allowed: {', '.join(known)}."
+            path = read_path(key)
+            if path is not None and path.section in BLOCKS and len(path.steps) == 2:
+                block, setting = BLOCKS[path.section], path.steps[1].name
+                hint = f" Here a section is a map: `{path.section}: {{{block.key}: ..., {setting}: ...}}`."
+            else:
+                hint = f"{nearest(key, known)} Allowed: {', '.join(known)}."
             problems.say(f"Unknown section '{key}'{_at(node)}.{hint}", node)
-    found_task = _read_task(root, entries.get("task"), task, problems)
+    found_task = task
+    if "task" in entries or not lacks_base:
+        found_task = _read_task(root, entries.get("task"), task, problems)
     reader = SectionReader(found_task, problems)
+    if lacks_base:
+        entries = {key: node for key, node in entries.items() if not is_change(key, node)}
+        reader.partial.update(name for name in sections() if name not in entries)
     if "backbone" in entries:
         entries = {**entries, "backbone": expanded(entries["backbone"], found_task, problems)}
     made = tuple(reader.section(name, entries.get(name)) for name in sections())

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from autoft.core.jsonable import Json, canonical_json
 from autoft.core.rules import Read, shown
-from autoft.space.nodes import Node, Problems, place
+from autoft.space.nodes import Node, Problems, in_yaml, place
 
 _KEYS: Final = ("name", "mode")
 """What a branch is known by."""
@@ -58,7 +58,7 @@ def note(
     lead = written[0]
     others = " and ".join(f"{place(path, spots[path])}: {shown(read(path))}" for path in spots if path != lead)
     lines = _merged(combinations)
-    listed = ", ".join(_yaml(line) for line in lines[:_LINES]) + (", ..." if len(lines) > _LINES else "")
+    listed = ", ".join(in_yaml(line) for line in lines[:_LINES]) + (", ..." if len(lines) > _LINES else "")
     hint = " Change one of them." if is_fixed else f" Take one of them out, or write `forbid: [{listed}]`."
     problem = f"can be {shown(read(lead))}, which does not go with {others}: {reason}"
     problems.add(lead, problem, spots[lead], hint=hint)
@@ -87,11 +87,3 @@ def _merged(combinations: list[Json]) -> list[Json]:
         rest | ({"backbone.name": names[0] if len(names) == 1 else names} if names else {})
         for rest, names in merged.values()
     ]
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_yaml(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_yaml, value)) + "]"
-    return f"'{value}'" if isinstance(value, str) and ":" in value else shown(value)

@@ -109,7 +109,8 @@ class SectionReader:
                 problem = f"stands beside `choice:`; write it in the branches that have {key}"
                 self.problems.add(f"{spot.path}.{key}", problem, value)
             else:
-                hint = f"{nearest(key, _CHOICE_KEYS)} Allowed: {', '.join(_CHOICE_KEYS)}."
+                settings = dict.fromkeys(name for branch in branches for name in branch.bare)
+                hint = f"{nearest(key, [*_CHOICE_KEYS, *settings])} Allowed: {', '.join(_CHOICE_KEYS)}."
                 self.problems.add(spot.path, f"has the unknown key '{key}' beside choice", value, hint=hint)
 
     def _choice(self, spot: "_Spot", node: Node, branches: tuple[Branch, ...], *, num_written: int) -> Searched | None:
@@ -119,7 +120,7 @@ class SectionReader:
         prior = UNSET if given is None else given.plain()
         if prior is not UNSET and prior not in labels:
             hint = f"{nearest(str(prior), labels)} Branches: {', '.join(labels)}."
-            self.problems.add(spot.path, f"has prior {prior!r}, which is none of its branches", given, hint=hint)
+            self.problems.add(spot.path, f"has prior {shown(prior)}, which is none of its branches", given, hint=hint)
             prior = UNSET
         shares = read_probabilities(entries.get("probabilities"), spot.path, self.problems)
         if len(labels) < num_written:
@@ -137,10 +138,8 @@ class SectionReader:
         block = spot.block
         entries = {block.key: node} if isinstance(node.value, str) else node.map
         if entries is None or block.key not in entries:
-            other = "mode" if block.key == "name" else "name"
-            hint = f" Write `{block.key}:` instead of `{other}:`." if entries and other in entries else ""
             problem = f"must be a map with `{block.key}:`, not {shown(node.plain())}"
-            self.problems.add(spot.path, problem, node, hint=hint)
+            self.problems.add(spot.path, problem, node, hint=self._how_to_name(spot, node))
             return None
         entry = self._entry(spot, entries[block.key])
         if entry is None:
@@ -181,6 +180,15 @@ class SectionReader:
             return None
         return entry
 
+    def _how_to_name(self, spot: "_Spot", node: Node) -> str:
+        key = spot.block.key
+        other = "mode" if key == "name" else "name"
+        if other in (node.map or {}):
+            return f" Write `{key}:` instead of `{other}:`."
+        if node.items is not None:
+            return " To search over several, write `{choice: [...]}`."
+        return f" {self._names(spot)}"
+
     def _names(self, spot: "_Spot") -> str:
         kind = spot.block.kind
         if kind == "backbone":
@@ -195,7 +203,7 @@ class SectionReader:
         if isinstance(value, str) and _LABEL.fullmatch(value):
             return value
         self.problems.add(spot.path, f"has `as: {shown(value)}`; it must be a word such as {name}_2", node)
-        return name
+        return shown(value)
 
     def _setting(self, spot: "_Spot", label: str, entry: Entry, key: str, node: Node) -> Any:
         # Without a line the branch says which of several is meant.

@@ -7,13 +7,12 @@ from typing import Any, Self
 import numpy as np
 
 from autoft.core.configs import Budget
-from autoft.core.errors import SpaceError, UserError
 from autoft.core.jsonable import Json, canonical_json
 from autoft.space.files import with_extended
 from autoft.space.forbid import Forbidden, forbidden_json
 from autoft.space.inverse import assignment_of
 from autoft.space.narrow import narrowed_node
-from autoft.space.nodes import Node, to_node
+from autoft.space.nodes import Node, Problems, to_node
 from autoft.space.parse import Tree, parse_space
 from autoft.space.plan import Assignment, Plan
 from autoft.space.size import Size, size_of
@@ -63,7 +62,8 @@ class SearchSpace:
             budget = {key: n for key in ("trials", "epochs") if (n := getattr(budget, key)) is not None}
         if budget is not None:
             values["budget"] = budget
-        self._fill(parse_space(with_extended(_node(values))), name)
+        problems = Problems()
+        self._fill(parse_space(with_extended(to_node(values), problems), problems), name)
 
     def _fill(self, tree: Tree, name: str) -> None:
         self._tree = tree
@@ -72,14 +72,23 @@ class SearchSpace:
         self._json: Json = _tree_json(tree)
 
     @classmethod
-    def from_node(cls, node: Node, *, name: str, task: str | None = None, narrowing: bool = False) -> Self:
-        """Check a space that was read with its lines; see `parse_space`.
+    def from_node(
+        cls,
+        node: Node,
+        *,
+        name: str,
+        task: str | None = None,
+        narrowing: bool = False,
+        problems: Problems | None = None,
+    ) -> Self:
+        """Check a space that was read with its lines, of which `problems` were seen; see `parse_space`.
 
         Raises:
             SpaceError: With every mistake.
         """
         made = cls.__new__(cls)
-        made._fill(parse_space(node, task=task, narrowing=narrowing), name)
+        problems = Problems() if problems is None else problems
+        made._fill(parse_space(node, problems, task=task, narrowing=narrowing), name)
         return made
 
     @classmethod
@@ -89,7 +98,8 @@ class SearchSpace:
         Raises:
             SpaceError: With every mistake.
         """
-        return cls.from_node(with_extended(to_node(values, where=where)), name=name)
+        problems = Problems()
+        return cls.from_node(with_extended(to_node(values, where=where), problems), name=name, problems=problems)
 
     def to_json(self) -> Json:
         """Return the JSON form, every section present; equal spaces give equal bytes."""
@@ -246,13 +256,6 @@ class SearchSpace:
 
 def _from_json(values: Json, name: str) -> SearchSpace:
     return SearchSpace.from_json(values, name=name)
-
-
-def _node(values: Json) -> Node:
-    try:
-        return to_node(values)
-    except UserError as error:
-        raise SpaceError([str(error)]) from error
 
 
 def _tree_json(tree: Tree) -> Json:

@@ -3,6 +3,7 @@
 Scalars follow the core schema of YAML 1.2, where PyYAML follows 1.1; tags are refused, so nothing is executed.
 """
 
+import json
 import re
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from autoft.core.errors import SpaceError
 from autoft.core.jsonable import Json
-from autoft.space.nodes import LARGEST, Node
+from autoft.space.nodes import LARGEST, Node, Problems
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -22,6 +23,8 @@ _TAGS = {
     f"{_TAG}{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 }
 """What PyYAML gives to what has no tag."""
+# Another escape is passed over whole: what follows a backslash that is itself escaped is none.
+_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\[^u]")
 _MAX_DIGITS = 4000
 _MAX_NODES = 200_000
 """Aliases can make a short text grow without bound."""
@@ -44,21 +47,42 @@ def read_scalar(text: str) -> Any:
     return float("nan") if text in (".nan", ".NaN", ".NAN") else text
 
 
-def parse_yaml(text: str | bytes, *, file: str) -> Node:
-    """Return the nodes of a YAML (or JSON) text; `file` is the name that errors give.
+def parse_yaml(text: str | bytes, *, file: str, problems: Problems | None = None) -> Node:
+    """Return the nodes of a YAML (or JSON) text.
+
+    Args:
+        text: One document.
+        file: The name that errors give.
+        problems: Takes repeated keys, keys that are no words, and tags, where there is a node all the same; None:
+            they are raised.
 
     Raises:
-        SpaceError: If it is not YAML, is empty, or has repeated keys, tags or endless aliases; one sentence each.
+        SpaceError: If it is not YAML, is empty, or has endless aliases.
     """
+    given = Problems() if problems is None else problems
+    root = _composed(_with_pairs_joined(text) if file.endswith(".json") else text, file)
+    reader = _Reader(file, given)
+    try:
+        node = reader.node(root, root.start_mark.line, ())
+    except RecursionError as error:
+        raise SpaceError([f"{file} is nested too deeply to be a space."]) from error
+    if problems is None or reader.is_endless:
+        given.check()
+    return node
+
+
+def _composed(text: str | bytes, file: str) -> yaml.Node:
     loader = None
     try:
         loader = _Loader(text)
-        root = loader.get_single_node()
+        root: yaml.Node | None = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark is not None else ""
         detail = " ".join(part for part in (error.context, error.problem) if part)
-        raise SpaceError([f"{file}{line} is not valid YAML: {detail}."]) from error
+        has_tab = error.problem is not None and "cannot start any token" in error.problem and _is_tab(text, mark)
+        hint = " Indent with spaces, not with tabs." if has_tab else ""
+        raise SpaceError([f"{file}{line} is not valid YAML: {detail}.{hint}"]) from error
     except RecursionError as error:
         raise SpaceError([f"{file} is nested too deeply to be a space."]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -68,34 +92,48 @@ def parse_yaml(text: str | bytes, *, file: str) -> Node:
             loader.dispose()
     if root is None:
         raise SpaceError([f"{file} is empty; a space has at least `task:`."])
-    reader = _Reader(file)
-    try:
-        node = reader.node(root, root.start_mark.line, ())
-    except RecursionError as error:
-        raise SpaceError([f"{file} is nested too deeply to be a space."]) from error
-    if reader.problems:
-        raise SpaceError(reader.problems)
-    return node
+    return root
+
+
+def _is_tab(text: str | bytes, mark: yaml.Mark | None) -> bool:
+    lines = (text.decode(errors="replace") if isinstance(text, bytes) else text).splitlines()
+    return mark is not None and mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t"
+
+
+def _with_pairs_joined(text: str | bytes) -> str | bytes:
+    """Return a JSON text with each surrogate pair, which YAML does not know, as the one character that it means."""
+    if isinstance(text, bytes):
+        return _PAIR.sub(lambda found: _joined(found[0]), text)
+    return text
+
+
+def _joined(escape: bytes) -> bytes:
+    return str(json.loads(b'"' + escape + b'"')).encode() if escape.startswith(b"\\u") else escape
 
 
 class _Reader:
     """Turns PyYAML's nodes into ours."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, problems: Problems) -> None:
         self.file = file
-        self.problems: list[str] = []
+        self.problems = problems
         self.count = 0
+        self.is_endless = False
+
+    def note(self, line: int, problem: str) -> None:
+        where = f"{self.file}:{line + 1}"
+        self.problems.say(f"{where} {problem}", Node(None, where))
 
     def node(self, source: yaml.Node, line: int, above: tuple[int, ...]) -> Node:
         where = f"{self.file}:{line + 1}"
         self.count += 1
         if id(source) in above or self.count > _MAX_NODES:
-            if not self.problems:
-                self.problems.append(f"{where} has an alias that contains itself or grows without end.")
+            if not self.is_endless:
+                self.note(line, "has an alias that contains itself or grows without end.")
+            self.is_endless = True
             return Node(None, where)
         if source.tag not in _TAGS:
-            self.problems.append(f"{where} has the tag '{source.tag}'; a space takes plain YAML without tags.")
-            return Node(None, where)
+            self.note(line, f"has the tag '{source.tag}'; a space takes plain YAML without tags.")
         above = (*above, id(source))
         if isinstance(source, yaml.MappingNode):
             return Node(self.entries(source, above), where)
@@ -110,17 +148,17 @@ class _Reader:
         for key, value in source.value:
             line = key.start_mark.line
             if not isinstance(key, yaml.ScalarNode):
-                self.problems.append(f"{self.file}:{line + 1} has a key that is a map or a list; keys are words.")
+                self.note(line, "has a key that is a map or a list; keys are words.")
             elif key.value == "<<" and not key.style:
                 parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
                 for part in reversed(parts):
                     if isinstance(part, yaml.MappingNode) and id(part) not in above:
                         merged |= self.entries(part, (*above, id(part)))
                     else:
-                        self.problems.append(f"{self.file}:{line + 1} merges ('<<') something that is no other map.")
+                        self.note(line, "merges ('<<') something that is no other map.")
             elif key.value in entries:
                 first = entries[key.value].where
-                self.problems.append(f"{self.file}:{line + 1} has the key '{key.value}' again, after {first}.")
+                self.note(line, f"has the key '{key.value}' again, after {first}.")
             else:
                 entries[key.value] = self.node(value, line, above)
         return merged | entries

@@ -78,7 +78,18 @@ def test_a_table_fits_the_terminal_and_folds_prose() -> None:
 def test_a_table_says_what_a_narrow_terminal_leaves_out() -> None:
     shown = on_terminal(50, "list", "metrics")
     assert "Share of rows" not in shown
-    assert shown.splitlines()[-1] == "1 more columns do not fit this terminal: --format csv shows all."
+    assert shown.splitlines()[-1] == "1 more column does not fit this terminal: --format csv shows all."
+
+
+def test_a_space_is_shown_within_the_terminal() -> None:
+    for width in (80, 140):
+        shown = on_terminal(width, "space", "show", "image-classification/default", "--samples", "1")
+        assert max(map(len, shown.splitlines())) <= width
+        assert not [line for line in shown.splitlines() if line.endswith(": ")]
+        assert "\n  batch_size: {choice: [16, 32, 64], prior: 32}\n" in shown
+        table = on_terminal(width, "space", "show", "image-classification/default", "--format", "table")
+        assert "active when" in table
+        assert "do not fit" not in table
 
 
 def test_a_mistake_says_itself_on_stderr_and_exits_with_2(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_condition_may_look_inside() -> None:
             "sdg",
             "Unknown optimizer 'sdg' at optimizer.base.name. Did you mean 'sgd'? `autoft list optimizers` shows all.",
         ),
-        (3, "optimizer.base must be a map with `name:`, not 3."),
+        (3, "optimizer.base must be a map with `name:`, not 3. Allowed: adamw, sgd."),
         (
             {"name": "sgd", "lr": -1},
             "optimizer[around].base[sgd].lr must be a number above 0 and at most 10, not -1.0.",

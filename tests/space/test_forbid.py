@@ -132,11 +132,17 @@ def test_a_path_without_a_value_forbids_nothing() -> None:
 def test_an_impossible_space_is_refused() -> None:
     assert problems(batch_size=Choice(SIZES), forbid=[{"batch_size": {"above": 16}}, {"batch_size": [8, 16]}]) == [
         (
-            "forbid leaves nothing: all of 10,000 draws are forbidden. "
+            "forbid leaves nothing: all of 10,000 draws are forbidden, by {batch_size: {above: 16}} and "
+            "{batch_size: [8, 16]}. "
             "Forbid less, or write the branches that may go together."
         )
     ]
     assert problems(optimizer="adamw", forbid=[{"optimizer.name": "adamw"}])[0].startswith("forbid leaves nothing")
+
+
+def test_a_combination_is_known_by_its_place_in_the_list_as_written() -> None:
+    found = problems(batch_size=Choice(SIZES), forbid=["batch_size", {"batch_size": 128}, {"batch_sise": 8}])
+    assert [sentence.partition(" ")[0] for sentence in found] == ["forbid[0]", "forbid[1]", "forbid[2]"]
 
 
 def test_a_forbidden_default_is_refused_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +169,10 @@ def test_a_forbidden_default_is_refused_by_line(tmp_path: Path, monkeypatch: pyt
         ),
         (
             [{"batch_size": 128}],
-            "forbid[0] asks 'batch_size' for what it can never be, so it has no effect. It can be: 8, 16, 32, 64.",
+            (
+                "forbid[0] asks 'batch_size' for 128, which it can never be, so it has no effect. "
+                "It can be: 8, 16, 32, 64."
+            ),
         ),
         (
             [{"batch_size": {"abov": 3}}],

@@ -1,5 +1,6 @@
 """The language of a space: what each form means."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,15 @@ def test_conditions_may_be_written_before_what_they_look_at() -> None:
 def test_scalars_of_yaml(text: str, value: object) -> None:
     assert read_scalar(text) == value
     assert type(read_scalar(text)) is type(value)
+
+
+@pytest.mark.parametrize("text", ["\U0001f389", "\\ud83c\\udf89", "a\\\\b", 'é\n\t"/'])
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_a_json_file_may_escape_any_letter(text: str, is_ascii: bool, tmp_path: Path) -> None:
+    space = image(description=text)
+    path = tmp_path / "space.json"
+    path.write_text(json.dumps(space.to_json(), ensure_ascii=is_ascii, indent="\t"), encoding="utf-8")
+    assert load_space(path) == space
 
 
 def test_a_quoted_scalar_is_a_text() -> None:

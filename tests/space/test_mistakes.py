@@ -60,6 +60,26 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
             ),
         ),
         (
+            "optimizer: [adamw, sgd]",
+            (
+                "optimizer (vision.yaml:2) must be a map with `name:`, not ['adamw', 'sgd']. "
+                "To search over several, write `{choice: [...]}`."
+            ),
+        ),
+        (
+            "mixing: null",
+            "mixing (vision.yaml:2) must be a map with `name:`, not null. Allowed: none, mixup, cutmix, mixup_cutmix.",
+        ),
+        (
+            "averaging: {choice: [none, {decay: 0.9}]}",
+            "averaging (vision.yaml:2) must be a map with `name:`, not {'decay': 0.9}. Allowed: none, ema, swa.",
+        ),
+        ("accumulation: true", "accumulation (vision.yaml:2) must be a whole number of at least 1, not true."),
+        (
+            "optimizer: {choice: [lion, {name: lion, as: a b}]}",
+            "optimizer (vision.yaml:2) has `as: 'a b'`; it must be a word such as lion_2.",
+        ),
+        (
             "finetune: {mode: probe}",
             "finetune.mode (vision.yaml:2) is 'probe', which runs by itself before every search; leave it out.",
         ),
@@ -165,6 +185,13 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
             "optimizer (vision.yaml:2) has prior 'lion', which is none of its branches. Branches: sgd, adamw.",
         ),
         (
+            "optimizer: {choice: [sgd, adamw], momentm: 0.1}",
+            (
+                "optimizer (vision.yaml:2) has the unknown key 'momentm' beside choice. Did you mean 'momentum'? "
+                "Allowed: choice, prior, when, probabilities."
+            ),
+        ),
+        (
             "optimizer: {choice: [sgd, adamw], lr: 0.1}",
             "optimizer.lr (vision.yaml:2) stands beside `choice:`; write it in the branches that have lr.",
         ),
@@ -227,8 +254,36 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
         (
             "patience: {int_uniform: [1, 5], when: {optimizer.name: adamv}}",
             (
-                "patience (vision.yaml:2) has `when:` on 'optimizer.name' that can never hold. Did you mean 'adamw'? "
-                "It can be: adamw."
+                "patience (vision.yaml:2) has `when:` on 'optimizer.name' that can never hold: adamv. "
+                "Did you mean 'adamw'? It can be: adamw."
+            ),
+        ),
+        (
+            "patience: {int_uniform: [1, 5], when: {optimizer.momentum: 0.9}}",
+            (
+                "patience (vision.yaml:2) has `when:` on 'optimizer.momentum', which is not in this space. "
+                "There optimizer has name, lr, weight_decay, decay_norms_and_biases, beta1, beta2, eps."
+            ),
+        ),
+        (
+            "patience: {int_uniform: [1, 5], when: {optimzer.bta1: 0.9}}",
+            (
+                "patience (vision.yaml:2) has `when:` on 'optimzer.bta1', which is not in this space. "
+                "Did you mean 'optimizer.beta1'?"
+            ),
+        ),
+        (
+            "head: {name: linear, dropout: {uniform: [0, 0.5], when: {head.lr_multiplier: {above: 1}}}}",
+            (
+                "head.dropout (vision.yaml:2) has `when:` on 'head.lr_multiplier' that can never hold: {above: 1}. "
+                "It can be: 1.0."
+            ),
+        ),
+        (
+            "patience: {int_uniform: [1, 5], when: {clip_norm: {above: 3}}}\nclip_norm: {uniform: [1, 2]}",
+            (
+                "patience (vision.yaml:2) has `when:` on 'clip_norm' that can never hold: {above: 3}. "
+                "It can be: uniform [1.0, 2.0]."
             ),
         ),
         (
@@ -257,6 +312,18 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
 )
 def test_one_mistake_is_one_sentence(line: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems(f"{HEAD}{line}\n", tmp_path, monkeypatch) == [sentence]
+
+
+def test_a_path_for_a_section_is_written_as_a_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in ("optimizer.lr: 0.1", "optimizer[sgd].lr: 0.1"):
+        (sentence,) = problems(f"{HEAD}{line}\n", tmp_path, monkeypatch)
+        assert sentence.endswith("(vision.yaml:2). Here a section is a map: `optimizer: {name: ..., lr: ...}`.")
+
+
+def test_a_tab_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sentence,) = problems(f"{HEAD}optimizer:\n\tname: sgd\n", tmp_path, monkeypatch)
+    assert sentence.startswith("vision.yaml:3 is not valid YAML: ")
+    assert sentence.endswith(" Indent with spaces, not with tabs.")
 
 
 def test_an_unknown_section_has_the_nearest_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +370,51 @@ patience: {int_uniform: [1, 5], when: {nope.x: 1}}
     ]
 
 
+def test_mistakes_of_the_text_and_of_its_meaning_come_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "task: image-classification\nbatch_size: 0\noptimizer: !x sdg\n? [a]\n: 1\nbatch_size: 8\n"
+    assert problems(text, tmp_path, monkeypatch) == [
+        "batch_size (vision.yaml:2) must be a whole number of at least 1 and at most 65536, not 0.",
+        "vision.yaml:3 has the tag '!x'; a space takes plain YAML without tags.",
+        (
+            "Unknown optimizer 'sdg' at optimizer.name (vision.yaml:3). Did you mean 'sgd'? "
+            "`autoft list optimizers` shows all."
+        ),
+        "vision.yaml:4 has a key that is a map or a list; keys are words.",
+        "vision.yaml:6 has the key 'batch_size' again, after vision.yaml:2.",
+    ]
+
+
+def test_without_the_space_that_is_extended_the_whole_sections_are_checked_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """extends: image-classification/defualt
+optimizer: {momentum: 2}
+batch_size: {prior: 3}
+finetune: {mode: ful}
+patience: {int_uniform: [5, 1], when: {optimizer.momentum: {above: 0.5}}}
+accumulation: 0
+forbid:
+  - {batch_size: 8, loss.gamma: {above: 2}}
+"""
+    assert problems(text, tmp_path, monkeypatch) == [
+        (
+            "Unknown space 'image-classification/defualt' at extends (vision.yaml:1). "
+            "Did you mean 'image-classification/default'? `autoft list spaces` shows all."
+        ),
+        (
+            "Unknown finetune 'ful' at finetune.mode (vision.yaml:4). Did you mean 'full'? "
+            "`autoft list finetune` shows all."
+        ),
+        (
+            "patience (vision.yaml:5) has its bounds the wrong way round: int_uniform [5, 1]; "
+            "the first must be below the second."
+        ),
+        "accumulation (vision.yaml:6) must be a whole number of at least 1, not 0.",
+    ]
+
+
 def test_a_mistake_in_a_space_that_is_extended_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "base.yaml").write_text(f"{HEAD}batch_size: 0\n")
     (sentence,) = problems("extends: base.yaml\n", tmp_path, monkeypatch)
@@ -325,7 +437,7 @@ def test_a_mistake_in_a_space_that_is_extended_names_its_file(tmp_path: Path, mo
         (f"{HEAD}task: x\n", "vision.yaml:2 has the key 'task' again, after vision.yaml:1."),
         (f"{HEAD}a: &a [*a]\n", "vision.yaml:2 has an alias that contains itself or grows without end."),
         (
-            f"{HEAD}a: !!python/object:os.system x\n",
+            f"{HEAD}description: !!python/object:os.system x\n",
             (
                 "vision.yaml:2 has the tag 'tag:yaml.org,2002:python/object:os.system'; "
                 "a space takes plain YAML without tags."
@@ -458,6 +570,16 @@ def test_a_choice_of_no_list_is_refused(values: Any) -> None:
         ({"optimizer.lrr": 1}, "optimizer.lrr is not in this space. Did you mean 'optimizer.lr'?"),
         ({"nope": 1}, "nope is not in this space."),
         ({3: 1}, "3 is not in this space."),
+        ({"lr": 1}, "lr is not in this space. Did you mean 'optimizer.lr'?"),
+        ({"optimizer.base.lr": 1}, "optimizer.base.lr is not in this space. Did you mean 'optimizer.lr'?"),
+        ({"Batch_Size": 8}, "Batch_Size is not in this space. Did you mean 'batch_size'?"),
+        (
+            {"optimizer.name": "SGD"},
+            (
+                "optimizer.name (override) must be one of its branches, adamw, sgd, not 'SGD'. Did you mean 'sgd'? "
+                "To search others, write a space with `extends:`."
+            ),
+        ),
         (
             {"optimizer.name": {"choice": []}},
             "optimizer.name (override) picks none of its branches. It has adamw, sgd.",
