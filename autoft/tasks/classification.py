@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from autoft.core import catalog
 from autoft.core.seeds import derive_seed
-from autoft.tasks.losses import Loss
+from autoft.tasks.losses import Loss, weights_of_mean
 from autoft.tasks.network import LinearHead
 
 
@@ -51,6 +51,12 @@ class Classification:
         config = recipe["loss"]
         loss: Loss = catalog.entry("loss", config["name"], where="loss.name").load()(config, class_counts, device)
         return loss
+
+    def weights_of_mean(
+        self, recipe: Mapping[str, Any], class_counts: Sequence[int], *, device: torch.device | str = "cpu"
+    ) -> Tensor | None:
+        """Return the weight (C,) of each class in the mean of `build_loss`; None: rows count alike."""
+        return weights_of_mean(recipe["loss"], class_counts, device)
 
     def predictions(self, logits: Tensor) -> Tensor:
         """Return the probabilities (B, C) of logits (B, C), in float64."""

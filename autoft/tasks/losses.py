@@ -94,6 +94,13 @@ def logit_adjusted(config: Mapping[str, Any], class_counts: Sequence[int], devic
     return loss
 
 
+def weights_of_mean(
+    config: Mapping[str, Any], class_counts: Sequence[int], device: torch.device | str = "cpu"
+) -> Tensor | None:
+    """Return the weight (C,) of each class in the mean that a loss takes over a batch; None: rows count alike."""
+    return _class_weights(config, class_counts, device) if "class_weights" in config else None
+
+
 def balanced_weights(class_counts: Sequence[int]) -> Tensor:
     """Return the weight (C,) of each class with which all classes count the same; their mean over rows is 1.
 

@@ -15,6 +15,7 @@ from autoft.augment.policy import Batch
 from autoft.core.errors import ConfigError
 from autoft.core.seeds import derive_seed, generator
 from autoft.optim import SAM, build_optimizer, build_schedule, peak_lr, set_learning_rate
+from autoft.tasks.losses import as_probabilities
 from autoft.training.averaging import build_averaging
 from autoft.training.finetune import Plan, set_train_mode
 from autoft.training.regularization import Embed, build_regularization
@@ -64,7 +65,9 @@ class Updates:
         self.average = build_averaging(recipe["averaging"], bench.network, num_steps)
         self._num_classes = len(bench.dataset.labels)
         counts = np.bincount(bench.dataset.targets("train"), minlength=self._num_classes)
-        self._loss = bench.task.build_loss(recipe, counts.tolist(), device=bench.execution.torch_device)
+        device = bench.execution.torch_device
+        self._loss = bench.task.build_loss(recipe, counts.tolist(), device=device)
+        self._class_weights = bench.task.weights_of_mean(recipe, counts.tolist(), device=device)
         self._regularization = build_regularization(recipe["regularization"])
         self._sample = build_sampling(recipe["sampling"])
         self._augment = build_augmentation(recipe["augmentation"], bench.backbone.preprocessing)
@@ -109,12 +112,13 @@ class Updates:
         """Do one update, and return the sum of its rows' losses."""
         num_rows = sum(len(rows) for rows in batches)
         prepared: Iterable[Prepared] = (self._prepare(rows, draws, epoch) for rows in batches)
-        if isinstance(self.optimizer, SAM):
+        if isinstance(self.optimizer, SAM) or self._class_weights is not None:
             prepared = list(prepared)
-        loss = self._backward(prepared, num_rows)
+        whole = float(num_rows) if self._class_weights is None else sum(map(self._weight, prepared))
+        loss = self._backward(prepared, whole) * num_rows
         if isinstance(self.optimizer, SAM):
             with self.optimizer.perturbed(), kept_statistics(self.bench.network):
-                self._backward(prepared, num_rows)
+                self._backward(prepared, whole)
         if self.plan.penalise is not None:
             self.plan.penalise()
         self._clip()
@@ -142,16 +146,21 @@ class Updates:
         mixed = self._mix(inputs, nn.functional.one_hot(targets, self._num_classes).float(), draws)
         return Prepared(mixed.inputs, mixed.targets_BC, mixed.embed)
 
-    def _backward(self, batches: Iterable[Prepared], num_rows: int) -> Tensor:
-        """Add the gradients of the mean loss of all rows to what is there, and return the sum of the losses."""
+    def _backward(self, batches: Iterable[Prepared], whole: float | Tensor) -> Tensor:
+        """Add the gradients of the mean loss of all rows, which weigh `whole` together, and return that mean."""
         total = torch.zeros((), device=self.bench.execution.torch_device)
         for batch in batches:
-            share = len(batch.targets) / num_rows
-            loss = self._loss_of(batch) * share
+            loss = self._loss_of(batch) * (self._weight(batch) / whole)
             loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach() * num_rows
+            total += loss.detach()
             self.bench.heartbeat()
         return total
+
+    def _weight(self, batch: Prepared) -> float | Tensor:
+        """Return what a batch weighs in the mean of its update: its rows, or the weights of their classes."""
+        if self._class_weights is None:
+            return float(len(batch.targets))
+        return (as_probabilities(batch.targets, self._num_classes) @ self._class_weights).sum()
 
     def _loss_of(self, batch: Prepared) -> Tensor:
         bench = self.bench
