@@ -84,9 +84,7 @@ def test_the_target_of_the_training_is_no_input(tmp_path):
 
 def test_columns_among_which_the_training_does_not_tell_are_named(tmp_path):
     (tmp_path / "a.csv").write_text("one,two\nx,y\n")
-    with pytest.raises(
-        DataError, match=r"the input: one, two\? Say it with a column called 'plot', as in "
-    ):
+    with pytest.raises(DataError, match=r"the input: one, two\? Say it with a column called 'plot', as in "):
         read_inputs([str(tmp_path / "a.csv")], "text", column="plot")
 
 
