@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoft import backbones
+from autoft.api.arguments import check_arguments
 from autoft.api.folder import (
     find_dataset,
     place_dataset,
@@ -110,6 +111,22 @@ def search(
         Interrupted: If Ctrl-C ended it; `resume` goes on.
     """
     start = time.monotonic()
+    check_arguments(
+        task=task,
+        target=target,
+        group=group,
+        space=space,
+        overrides=overrides,
+        metric=metric,
+        budget=budget,
+        searcher=searcher,
+        scheduler=scheduler,
+        resources=resources,
+        address=address,
+        out=out,
+        seed=seed,
+        keep=keep,
+    )
     store = Store.open(out)
     require_empty(store, out)
     metrics = _metrics(metric)
@@ -190,6 +207,7 @@ def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener 
         ConfigError: If a new total is below the old one, or another process is searching there.
     """
     start = time.monotonic()
+    check_arguments(budget=budget)
     store = Store.open(run)
     config = read_search(store, run)
     _metrics(config.metrics)

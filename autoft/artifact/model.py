@@ -1,6 +1,6 @@
 """A trained model that predicts from raw input."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -96,8 +96,21 @@ class Model:
         Raises:
             DataError: If an input cannot be read; names it.
         """
-        _, rows = read_inputs(inputs, self.input_kind)
+        _, rows = self.read(inputs)
         return self.probabilities(rows)
+
+    def read(self, inputs: Any, *, stdin: Iterable[str] | None = None) -> tuple[list[str], LazyInputs]:
+        """Return the names of inputs and the inputs, of a table those in the column of the training if it is there.
+
+        Args:
+            inputs: As `predict_proba` takes them.
+            stdin: Given by a command line: the lines that "-" stands for.
+
+        Raises:
+            DataError: If a source is missing, or holds nothing of the kind.
+        """
+        spec = self.config.data
+        return read_inputs(inputs, self.input_kind, stdin=stdin, column=spec.get("input"), target=spec.get("target"))
 
     def probabilities(
         self, rows: Sequence[str | bytes], *, report: Callable[[int], None] | None = None
@@ -158,8 +171,13 @@ class Model:
         Raises:
             DataError: If the data cannot be read, or hold labels that the model does not know.
         """
+        spec = self.config.data
         rows, targets = read_evaluation_data(
-            data, kind=self.input_kind, labels=self.labels, target=target or self.config.data.get("target")
+            data,
+            kind=self.input_kind,
+            labels=self.labels,
+            column=spec.get("input"),
+            target=target or spec.get("target"),
         )
         names = all_quality_metrics(self.config.metrics)
         report: Json = evaluation.report(names, targets, self.probabilities(rows), self.labels, seed=seed)

@@ -37,11 +37,9 @@ def predict(
     """Predict the label and the probabilities of every input."""
     form = sink_form(out)
     from autoft import api
-    from autoft.data import read_inputs
 
     model = api.load(bundle)
-    kind: Literal["image", "text"] = "image" if model.input_kind == "image" else "text"
-    names, raw = read_inputs(inputs, kind, stdin=sys.stdin)
+    names, raw = model.read(inputs, stdin=sys.stdin)
     with open_sink(out, form, model.labels) as write:
         for rows in _predicted(model, names, raw):
             write(rows)

@@ -25,6 +25,7 @@ TARGET_NAMES = frozenset({"label", "labels", "target", "class", "category", "y"}
 TEXT_NAMES = frozenset({"text", "sentence", "review", "content", "document", "comment", "message", "tweet", "body"})
 """Among several columns of text, the only one of such a name is the input."""
 
+_SAY_INPUT = "`--set data.input=COLUMN`"
 _SAMPLE = 200
 _MOST_CLASSES_OF_FRACTIONS = 20
 
@@ -38,7 +39,39 @@ class Columns:
     kind: ColumnKind
 
 
-def choose_columns(table: Table, spec: DataSpec, input_kind: str | None, *, needs_target: bool = True) -> Columns:
+def model_columns(
+    table: Table, input_kind: str, *, column: str | None, target: str | None, needs_target: bool
+) -> Columns:
+    """Return the columns for a model that is trained: its own where the table has them, else those that are plain.
+
+    Args:
+        table: The table.
+        input_kind: What the model takes: "image" or "text".
+        column: The input column of its training, None where it had none.
+        target: The target column, likewise.
+        needs_target: False for data to predict.
+
+    Raises:
+        DataError: If the target is needed and missing, or it is not plain which column is the input.
+    """
+    names = table.content.column_names
+    spec = DataSpec(
+        source=None,
+        input=column if column in names else None,
+        target=target if needs_target or target in names else None,
+    )
+    remedy = f"a column called '{column}', as in the training" if column is not None else "one such column alone"
+    return choose_columns(table, spec, input_kind, needs_target=needs_target, say_input=remedy)
+
+
+def choose_columns(
+    table: Table,
+    spec: DataSpec,
+    input_kind: str | None,
+    *,
+    needs_target: bool = True,
+    say_input: str = _SAY_INPUT,
+) -> Columns:
     """Return the input and target columns: those that `spec` names, else those that are plain.
 
     Args:
@@ -46,6 +79,7 @@ def choose_columns(table: Table, spec: DataSpec, input_kind: str | None, *, need
         spec: Names what the person named.
         input_kind: "image" or "text" where the task is known, else None.
         needs_target: False for data to predict.
+        say_input: How a person says which is the input, for messages.
 
     Raises:
         DataError: If a named column is missing, or it is not plain which is meant; lists the columns.
@@ -63,7 +97,7 @@ def choose_columns(table: Table, spec: DataSpec, input_kind: str | None, *, need
     for name in (target, spec.group):
         if name is not None:
             kinds.pop(name, None)
-    return _find_input(table, kinds, input_kind, target)
+    return _find_input(table, kinds, input_kind, target, say_input)
 
 
 def column_kind(table: Table, name: str) -> ColumnKind | None:
@@ -178,7 +212,9 @@ def _forced_kind(table: Table, name: str, kind: ColumnKind | None, input_kind: s
     return "text" if input_kind == "text" else "path"
 
 
-def _find_input(table: Table, kinds: dict[str, ColumnKind], input_kind: str | None, target: str | None) -> Columns:
+def _find_input(
+    table: Table, kinds: dict[str, ColumnKind], input_kind: str | None, target: str | None, say_input: str
+) -> Columns:
     pictures = [name for name, kind in kinds.items() if kind != "text"]
     texts = [name for name, kind in kinds.items() if kind == "text"]
     if input_kind == "text":
@@ -196,11 +232,9 @@ def _find_input(table: Table, kinds: dict[str, ColumnKind], input_kind: str | No
         wanted = {"image": "paths or bytes of pictures", "text": "texts"}.get(input_kind or "", "texts or pictures")
         raise DataError(
             f"No column of {table.where} holds {wanted} to learn from. Its columns: {listed}. "
-            f"{_objects(table)}Name one with `--set data.input=COLUMN`."
+            f"{_objects(table)}Name one with {say_input}."
         )
-    raise DataError(
-        f"Which column of {table.where} is the input: {', '.join(candidates)}? Say it with `--set data.input=COLUMN`."
-    )
+    raise DataError(f"Which column of {table.where} is the input: {', '.join(candidates)}? Say it with {say_input}.")
 
 
 def _inputs(table: Table, columns: Columns) -> Inputs:

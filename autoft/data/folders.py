@@ -54,6 +54,8 @@ def read_folder(root: Path) -> Folder:
     splits = _split_folders(root, folders)
     if not splits:
         _refuse_without_classes(root, folders, files)
+        _refuse_splits_for_classes(root, folders)
+        _refuse_wrapped(root, folders)
         part, empty = _read_classes(root, root)
         return Folder({"train": part}, False, empty, ())
     parts, empty_classes = {}, []
@@ -113,6 +115,31 @@ def _split_folders(root: Path, folders: Iterable[Path]) -> dict[str, Path]:
     if "train" in splits and _listing(splits["train"])[0]:
         return {split: splits[split] for split in ("train", "val", "test") if split in splits}
     return {}
+
+
+def _refuse_splits_for_classes(root: Path, folders: list[Path]) -> None:
+    """Refuse folders that are called like splits one and all, and are none: nobody has classes of these names."""
+    splits = {SPLIT_NAMES.get(folder.name.lower()): folder for folder in folders}
+    if None in splits:
+        return
+    if "train" in splits:
+        _refuse_without_classes(splits["train"], *_listing(splits["train"]))
+    named = " and ".join(f"'{folder.name}'" for folder in folders)
+    raise DataError(
+        f"The folder '{root}' has {named}, but no 'train'; add the training data, or give one of them alone, if its "
+        "folders are the classes."
+    )
+
+
+def _refuse_wrapped(root: Path, folders: list[Path]) -> None:
+    """Refuse a folder around the folder of classes, as archives often have it."""
+    if len(folders) == 1:
+        inner, files = _listing(folders[0])
+        if len(inner) > 1 and not files:
+            raise DataError(
+                f"The folder '{root}' has only one class, '{folders[0].name}'; if the folders in that are the classes, "
+                f"give '{folders[0]}'."
+            )
 
 
 def _refuse_without_classes(root: Path, folders: list[Path], files: list[Path]) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from autoft.core.configs import DataSpec
 from autoft.core.errors import DataError
-from autoft.data.columns import choose_columns, part_of
+from autoft.data.columns import model_columns, part_of
 from autoft.data.folders import Folder
 from autoft.data.labels import listed
 from autoft.data.rows import Part
@@ -18,7 +17,7 @@ from autoft.data.unlabelled import LazyInputs, Place
 
 
 def read_evaluation_data(
-    data: Any, *, kind: str, labels: Sequence[str], target: str | None = None
+    data: Any, *, kind: str, labels: Sequence[str], column: str | None = None, target: str | None = None
 ) -> tuple[LazyInputs, np.ndarray[Any, np.dtype[np.int64]]]:
     """Return the usable inputs of labelled data, read on demand, and their places in `labels`.
 
@@ -28,13 +27,14 @@ def read_evaluation_data(
         data: Data of any form, without splits.
         kind: What the model takes: "image" or "text".
         labels: The model's labels.
+        column: Column that the model was trained on, for tables; taken where it is there.
         target: Column with the labels, for tables; None: found by its name.
 
     Raises:
         DataError: If the data cannot be read, or have labels that the model does not know.
     """
     where = describe_source(data, "the data")
-    part = _only_part(data, where, kind, target)
+    part = _only_part(data, where, kind, column, target)
     sifted = sift({"train": part}, where)
     places = {label: place for place, label in enumerate(labels)}
     unknown = {row.label for row in sifted.rows} - set(places)
@@ -51,7 +51,7 @@ def read_evaluation_data(
     return inputs, np.asarray([places[row.label] for row in sifted.rows], dtype=np.int64)
 
 
-def _only_part(data: Any, where: str, kind: str, target: str | None) -> Part:
+def _only_part(data: Any, where: str, kind: str, column: str | None, target: str | None) -> Part:
     opened = open_source(data, "the data")
     names = list(opened.parts) if isinstance(opened, Folder) else list(opened)
     if len(names) > 1 or (isinstance(opened, Folder) and opened.has_splits):
@@ -61,4 +61,5 @@ def _only_part(data: Any, where: str, kind: str, target: str | None) -> Part:
             raise DataError(f"The model takes texts; '{where}' is a folder of pictures.")
         return opened.parts["train"]
     table = opened[names[0]]
-    return part_of(table, choose_columns(table, DataSpec(source=None, target=target), kind), None, "row ")
+    columns = model_columns(table, kind, column=column, target=target, needs_target=True)
+    return part_of(table, columns, None, "row ")

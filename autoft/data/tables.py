@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isnan
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -65,7 +65,7 @@ def read_table(path: Path) -> Table:
         raise DataError(f"The table '{path}' is empty.")
     try:
         content = readers[ending](path)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:  # UnicodeDecodeError: in the names of columns
         raise DataError(_explained(path, str(error))) from error
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"The table '{path}' cannot be read: {_first_line(error)}") from error
@@ -171,7 +171,11 @@ def _read_delimited(path: Path, delimiter: str, *, quote_char: str | bool = '"')
     with csv.open_csv(path, reading, parsing) as reader:
         names = reader.schema.names
     as_texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False)
-    return csv.read_csv(path, reading, parsing, as_texts)
+    try:
+        return csv.read_csv(path, reading, parsing, as_texts)
+    except pa.ArrowInvalid:
+        reading.use_threads = False  # one thread knows the number of the row
+        return csv.read_csv(path, reading, parsing, as_texts)
 
 
 def _read_jsonl(path: Path) -> pa.Table:
@@ -205,12 +209,14 @@ def _from_series(series: Any) -> "Column | str":
     try:
         found: Column = pa.array(series, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        return _from_objects([None if isinstance(value, float) and isnan(value) else value for value in series])
+        return _from_objects(list(series))
     return found
 
 
 def _from_objects(values: list[Any]) -> "Column | str":
     """Return a column of Python objects, numbers and texts mixed as texts; or the type of one that no column holds."""
+    if any(isinstance(value, PurePath) for value in values):
+        values = [str(value) if isinstance(value, PurePath) else value for value in values]
     try:
         column: Column = pa.array(values)
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
@@ -219,7 +225,8 @@ def _from_objects(values: list[Any]) -> "Column | str":
         odd = next((value for value in values if not isinstance(value, str | int | float | bool | None)), None)
         if odd is not None:
             return type(odd).__name__
-        column = pa.array([None if value is None else str(value) for value in values])
+        present = [None if isinstance(value, float) and isnan(value) else value for value in values]
+        column = pa.array([None if value is None else str(value) for value in present])
     return column
 
 

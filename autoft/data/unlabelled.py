@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from autoft.core.configs import DataSpec
 from autoft.core.errors import DataError
 from autoft.data import hugging_face, tables
-from autoft.data.columns import choose_columns, part_of
+from autoft.data.columns import model_columns, part_of
 from autoft.data.folders import TABLE_ENDINGS, spelled, walk_files
 from autoft.data.pictures import is_picture_name
 from autoft.data.rows import Held, Inputs, PathInputs
@@ -22,6 +21,14 @@ TEXT_ENDINGS = (".txt", ".text")
 """Endings of files with one text a line."""
 
 _SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The columns of the model's training."""
+
+    column: str | None
+    target: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,12 @@ class LazyInputs(Sequence[str | bytes]):
 
 
 def read_inputs(
-    inputs: Any, kind: Literal["image", "text"] | str, *, stdin: Iterable[str] | None = None, column: str | None = None
+    inputs: Any,
+    kind: Literal["image", "text"] | str,
+    *,
+    stdin: Iterable[str] | None = None,
+    column: str | None = None,
+    target: str | None = None,
 ) -> tuple[list[str], LazyInputs]:
     """Return the names of inputs to predict, and the inputs themselves: texts, or pictures' bytes read on demand.
 
@@ -81,33 +93,35 @@ def read_inputs(
             or a Hugging Face dataset.
         kind: What the model takes: "image" or "text".
         stdin: Given by a command line: the lines that "-" stands for.
-        column: The input column of tables, where it is not plain.
+        column: Column that the model was trained on, for tables; taken where it is there.
+        target: Column with the labels of its training, for tables; never taken for the input.
 
     Raises:
         DataError: If a source is missing, holds nothing of the kind, or is of no form that can be read.
     """
-    found = _of_object(inputs, kind, column)
+    own = _Own(column, target)
+    found = _of_object(inputs, kind, own)
     if found is None:
         single = isinstance(inputs, str | bytes | Path) or not isinstance(inputs, Iterable)
         found = []
         for number, one in enumerate([inputs] if single else inputs, start=1):
-            found += _of_one(one, number, kind, stdin, column)
+            found += _of_one(one, number, kind, stdin, own)
     if not found:
         raise DataError(f"There is no {_word(kind)} to predict.")
     return [place.name for place in found], LazyInputs(found)
 
 
-def _of_object(data: Any, kind: str, column: str | None) -> list[Place] | None:
+def _of_object(data: Any, kind: str, own: _Own) -> list[Place] | None:
     """Return the rows of a table or dataset in memory, or None if the object is neither."""
     where = describe_source(data, "the data")
     datasets = hugging_face.from_memory(data, where)
     if datasets is not None:
-        return [place for name, table in datasets.items() for place in _of_table(table, kind, column, name)]
+        return [place for name, table in datasets.items() for place in _of_table(table, kind, own, name)]
     table = tables.from_memory(data, where)
-    return None if table is None else _of_table(table, kind, column, "")
+    return None if table is None else _of_table(table, kind, own, "")
 
 
-def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, column: str | None) -> list[Place]:
+def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, own: _Own) -> list[Place]:
     if isinstance(one, bytes):
         if kind == "text":
             raise DataError("Bytes are no text; decode them first.")
@@ -120,27 +134,26 @@ def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, colum
         _refuse_blank(one, number)
         return [Place(one if len(one) <= _SHOWN else f"{one[: _SHOWN - 3]}...", Held([one]), 0)]
     else:
-        found = _of_path(existing(one), kind, column)
+        found = _of_path(existing(one), kind, own)
     if not found:
         raise DataError(f"'{one}' holds no {_word(kind)} to predict.")
     return found
 
 
-def _of_path(path: Path, kind: str, column: str | None) -> list[Place]:
+def _of_path(path: Path, kind: str, own: _Own) -> list[Place]:
     if path.is_dir():
         if hugging_face.is_saved_dataset(path):
             saved = hugging_face.read_saved(path)
-            return [place for name, table in saved.items() for place in _of_table(table, kind, column, name)]
+            return [place for name, table in saved.items() for place in _of_table(table, kind, own, name)]
         wanted = is_picture_name if kind == "image" else _is_text_name
         return [place for file in walk_files(path) if wanted(file.name) for place in _of_file(file, kind)]
     if path.name.lower().endswith(TABLE_ENDINGS):
-        return _of_table(tables.read_table(path), kind, column, path.name)
+        return _of_table(tables.read_table(path), kind, own, path.name)
     return _of_file(path, kind)
 
 
-def _of_table(table: Table, kind: str, column: str | None, name: str) -> list[Place]:
-    spec = DataSpec(source=table.where, input=column)
-    columns = choose_columns(table, spec, kind, needs_target=False)
+def _of_table(table: Table, kind: str, own: _Own, name: str) -> list[Place]:
+    columns = model_columns(table, kind, column=own.column, target=own.target, needs_target=False)
     part = part_of(table, columns, None, f"{name} row ".lstrip())
     return [Place(row, part.inputs, index) for index, row in enumerate(part.names)]
 

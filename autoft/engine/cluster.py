@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError, WorkError
@@ -17,9 +18,6 @@ from autoft.engine.machine import check_fits, end_children, local_cpus, reach, s
 
 OBJECT_STORE_BYTES = 100 << 20
 """Of a local Ray: only configurations and numbers travel."""
-HEALTH_SECONDS = 4
-"""How long what listens at an address may take to show that it is Ray."""
-
 ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -173,10 +171,8 @@ def _on_loopback() -> Iterator[None]:
 
 
 def _join(address: str) -> None:
-    from ray._raylet import check_health  # type: ignore[attr-defined]
-
-    if not check_health(address, HEALTH_SECONDS, True):
-        raise ConfigError(f"What listens at {address} is no Ray cluster, or one that does not answer.")
+    # A cluster of Ray 2.60 asks for a token, which Ray looks up by itself for the address "auto" alone.
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:

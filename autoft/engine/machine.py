@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +21,29 @@ CONNECT_SECONDS = 3.0
 CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 """Where `ray start` leaves the address that "auto" means."""
 
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+_SETTINGS = b"\4"
+"""What each side of HTTP/2, which Ray speaks, must send first: RFC 9113, sections 3.4 and 6.5."""
+_ASK_SECONDS = 30.0
+"""How long Ray's own client may take to load and to be answered."""
+_ASK = """
+import sys
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._raylet import GcsClient
+maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+GcsClient(address=sys.argv[1])
+"""
+
 
 def check_request(resources: Resources, address: str | None) -> None:
     """Refuse what cannot be had, before anything is made.
 
     Raises:
-        ConfigError: If the address is none or nobody listens there; or, for a local search, if a trial asks for more
-            cores or GPUs than this machine has.
+        ConfigError: If the address is none, or nobody, or what is no Ray, listens there; or, for a local search, if a
+            trial asks for more cores or GPUs than this machine has.
     """
     if address is not None:
-        reach(address)
+        _require_ray(reach(address))
         return
     check_fits(resources, cpus=local_cpus(), gpus=local_gpus(), where="This machine")
 
@@ -87,13 +102,57 @@ def reach(address: str) -> str:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError(f"The address '{address}' is neither 'auto' nor 'host:port', such as '127.0.0.1:6379'.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        _connect(found).close()
     except OSError as error:
         raise ConfigError(
             f"Nobody listens at {found} ({error}); start a cluster there with `ray start --head`, or leave the "
             "address out to search on this machine."
         ) from error
     return found
+
+
+def _connect(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS)
+
+
+def _require_ray(address: str) -> None:
+    """Ask who listens by Ray's own client, in a process of its own: it writes to stderr and cannot be hurried."""
+    if os.environ.get("RAY_USE_TLS") != "1" and not _speaks_http2(address):
+        raise ConfigError(_no_ray(address))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _ASK, address],
+            capture_output=True,
+            text=True,
+            timeout=_ASK_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(_no_ray(address)) from error
+    if "AuthenticationError" in done.stderr:
+        raise ConfigError(
+            f"The Ray cluster at {address} asks for a token, and this process has another or none; put the cluster's "
+            "into ~/.ray/auth_token or RAY_AUTH_TOKEN."
+        )
+    if done.returncode:
+        raise ConfigError(_no_ray(address))
+
+
+def _no_ray(address: str) -> str:
+    return (
+        f"What listens at {address} is no Ray cluster, or one that does not answer; `ray start --head` says its "
+        "address, and without one the search runs on this machine."
+    )
+
+
+def _speaks_http2(address: str) -> bool:
+    try:
+        with _connect(address) as connection:
+            connection.sendall(_PREFACE)
+            return connection.recv(9, socket.MSG_WAITALL)[3:4] == _SETTINGS
+    except OSError:  # it is silent, or hangs up
+        return False
 
 
 @contextlib.contextmanager

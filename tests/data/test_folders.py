@@ -42,6 +42,25 @@ def test_a_class_called_train_is_a_class(tmp_path):
     assert list(folder.parts["train"].labels) == ["boat", "train"]
 
 
+def test_splits_without_a_training_folder_are_no_classes(tmp_path):
+    for split in ("val", "test"):
+        class_folders(tmp_path / split, {"cat": 1, "dog": 1})
+    with pytest.raises(DataError, match=r"has 'test' and 'val', but no 'train'"):
+        read_folder(tmp_path)
+
+
+def test_loose_pictures_in_train_and_test_are_no_classes(tmp_path):
+    class_folders(tmp_path, {"train": 3, "test": 3})
+    with pytest.raises(DataError, match=r"train' has 3 files but no class folders"):
+        read_folder(tmp_path)
+
+
+def test_a_folder_around_the_folder_of_classes_names_that(tmp_path):
+    class_folders(tmp_path / "flowers", {"rose": 1, "tulip": 1})
+    with pytest.raises(DataError, match=r"only one class, 'flowers'; .* give '.*flowers'"):
+        read_folder(tmp_path)
+
+
 def test_two_folders_for_one_split_are_refused(tmp_path):
     for name in ("train", "val", "valid"):
         class_folders(tmp_path / name, {"cat": 1, "dog": 1})

@@ -19,6 +19,13 @@ def test_a_table_is_read_by_the_target_of_the_training():
     assert inputs[2] == "b text 0"
 
 
+def test_a_table_is_read_by_the_column_of_the_training():
+    frame = texts({"a": 2, "b": 1}).rename(columns={"text": "plot"})
+    frame.insert(0, "title", ["x", "y", "z"])
+    inputs, _ = read_evaluation_data(frame, kind="text", labels=["a", "b"], column="plot")
+    assert inputs[2] == "b text 0"
+
+
 def test_unknown_labels_are_refused_by_name():
     with pytest.raises(DataError, match=r"labels that the model does not know: 'b'. It knows 'a', 'c'"):
         read_evaluation_data(texts({"a": 2, "b": 1}), kind="text", labels=["a", "c"])

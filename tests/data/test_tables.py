@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -53,6 +55,10 @@ def test_jsonl_labels_of_mixed_types_become_texts(tmp_path):
     assert table_of(tmp_path / "a.jsonl", '{"label": 1}\n{"label": "x"}\n') == {"label": ["1", "x"]}
 
 
+def test_jsonl_labels_that_are_nan_beside_texts_are_missing(tmp_path):
+    assert table_of(tmp_path / "a.jsonl", '{"label": NaN}\n{"label": "x"}\n') == {"label": [None, "x"]}
+
+
 def test_half_a_surrogate_pair_in_json_is_marked(tmp_path):
     assert table_of(tmp_path / "a.jsonl", '{"text": "a\\ud800 b"}\n') == {"text": ["a\ufffd b"]}
 
@@ -82,6 +88,12 @@ def test_another_encoding_is_named_with_the_way_out(tmp_path):
         table_of(tmp_path / "a.csv", "text,label\ncafé,x\n".encode("latin-1"))
 
 
+@pytest.mark.parametrize(("name", "encoding"), [("a.csv", "latin-1"), ("a.tsv", "latin-1"), ("a.tsv", "utf-16")])
+def test_another_encoding_in_the_names_of_columns_is_named(tmp_path, name, encoding):
+    with pytest.raises(DataError, match=r"not in UTF-8"):
+        table_of(tmp_path / name, "text\tcafé\na\tx\n".encode(encoding))
+
+
 def test_jsonl_of_another_encoding_is_named(tmp_path):
     with pytest.raises(DataError, match=r"not in UTF-8"):
         table_of(tmp_path / "a.jsonl", '{"text": "café"}\n'.encode("latin-1"))
@@ -90,6 +102,11 @@ def test_jsonl_of_another_encoding_is_named(tmp_path):
 def test_a_row_with_too_many_cells_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"Expected 2 columns, got 3"):
         table_of(tmp_path / "a.csv", "text,label\na,b,c\n")
+
+
+def test_a_row_with_too_few_cells_is_named_by_its_number(tmp_path):
+    with pytest.raises(DataError, match=r"Row #4: Expected 2 columns, got 1: c\."):
+        table_of(tmp_path / "a.csv", "text,label\na,x\nb,y\nc\n")
 
 
 def test_an_unknown_ending_lists_the_known(tmp_path):
@@ -120,6 +137,11 @@ def test_a_data_frame_loses_its_index_and_keeps_missing_values():
 def test_a_data_frame_of_mixed_labels_becomes_texts():
     frame = pd.DataFrame({"label": [1, "x", float("nan")]})
     assert from_memory(frame, "frame").content.to_pydict() == {"label": ["1", "x", None]}
+
+
+def test_a_data_frame_of_paths_holds_their_texts():
+    frame = pd.DataFrame({"image": [Path("a/b.png"), None], "label": [0, 1]})
+    assert from_memory(frame, "frame").content.to_pydict()["image"] == [str(Path("a/b.png")), None]
 
 
 def test_objects_that_no_column_can_hold_are_remembered_by_their_type():

@@ -70,9 +70,22 @@ def test_the_target_of_a_labelled_table_is_left_out(tmp_path):
     assert read([str(tmp_path / "a.csv")], "text")[1] == ["fine", "poor"]
 
 
-def test_the_column_of_a_table_may_be_named(tmp_path):
+def test_the_column_of_the_training_is_taken_where_a_table_has_it(tmp_path):
     (tmp_path / "a.csv").write_text("title,plot\nx,fine\n")
-    assert read([str(tmp_path / "a.csv")], "text", column="plot")[1] == ["fine"]
+    (tmp_path / "b.csv").write_text("text\npoor\n")
+    files = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    assert read(files, "text", column="plot")[1] == ["fine", "poor"]
+
+
+def test_the_target_of_the_training_is_no_input(tmp_path):
+    (tmp_path / "a.csv").write_text("review,mood\nfine,good\npoor,bad\n")
+    assert read([str(tmp_path / "a.csv")], "text", target="mood")[1] == ["fine", "poor"]
+
+
+def test_columns_among_which_the_training_does_not_tell_are_named(tmp_path):
+    (tmp_path / "a.csv").write_text("one,two\nx,y\n")
+    with pytest.raises(DataError, match=r"the input: one, two\? Say it with a column called 'plot', as in "):
+        read_inputs([str(tmp_path / "a.csv")], "text", column="plot")
 
 
 def test_paths_in_a_table_are_pictures(tmp_path):

@@ -1,4 +1,7 @@
+import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import ray
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError
 from autoft.engine.cluster import connected
+from autoft.engine.machine import check_request, scratch_folder
 
 LISTENING = "0A"
 
@@ -21,6 +25,41 @@ def test_the_address_of_another_ray_than_the_one_in_use_is_refused(ray_cluster: 
             pytest.fail("it was connected")
     with connected(Resources(), ray.get_runtime_context().gcs_address):
         assert ray.is_initialized()
+
+
+def test_a_ray_that_answers_is_known_for_one(ray_cluster: None) -> None:
+    check_request(Resources(), ray.get_runtime_context().gcs_address)
+
+
+JOIN = """
+import sys
+from autoft.core.configs import Resources
+from autoft.engine.cluster import connected
+with connected(Resources(), sys.argv[1]):
+    import ray
+    print(ray.get(ray.remote(lambda: 7).remote()))
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_search_joins_a_cluster_of_this_machine_that_asks_for_a_token() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with scratch_folder("autoft-test-ray-") as folder:
+        options = ["--port", str(port), "--temp-dir", str(folder), "--num-cpus", "1", "--include-dashboard", "false"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
+            try:
+                assert head.stdout is not None
+                address = next(found[1] for line in head.stdout if (found := re.search(r"--address='(.*?)'", line)))
+                joined = subprocess.run(
+                    [sys.executable, "-c", JOIN, address], check=True, capture_output=True, text=True
+                )
+            finally:
+                head.terminate()
+    assert joined.stdout == "7\n"
 
 
 def test_a_local_ray_listens_on_loopback_alone(ray_cluster: None) -> None:

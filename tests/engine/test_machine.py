@@ -3,6 +3,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +22,23 @@ def test_an_address_where_nobody_listens_is_refused_at_once_by_its_name():
     with pytest.raises(ConfigError, match=f"Nobody listens at {address}"):
         check_request(Resources(), address)
     assert time.monotonic() - before < 5
+
+
+def test_what_listens_and_is_no_ray_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ConfigError, match=f"What listens at {address} is no Ray cluster"):
+            check_request(Resources(), address)
+        thread.join()
 
 
 def test_a_ray_client_address_is_refused_with_the_way_to_go():

@@ -1,0 +1,44 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autoft
+from autoft.core.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("target", 1, "target must be the name of a column, not 1."),
+        ("group", 1, "group must be the name of a column, not 1."),
+        ("task", 3, "task must be a name of `autoft list tasks`, not 3."),
+        ("seed", "0", "seed must be a whole number, not '0'."),
+        ("seed", True, "seed must be a whole number, not True."),
+        ("keep", None, "keep must be a whole number, not None."),
+        ("budget", {"trials": 3}, "budget must be an autoft.Budget, not {'trials': 3}."),
+        ("resources", 2, "resources must be an autoft.Resources, not 2."),
+        ("space", {"task": "x"}, "an autoft.SearchSpace, not {'task': 'x'}."),
+        ("overrides", ["a"], "overrides must be a dict such as {'optimizer.lr': 1e-3}, not ['a']."),
+        ("overrides", {1: 2}, "overrides must be a dict such as {'optimizer.lr': 1e-3}, not {1: 2}."),
+        ("metric", 5, "metric must be a name of `autoft list metrics` or a list of them, not 5."),
+        ("metric", [1], "metric must be a name of `autoft list metrics` or a list of them, not [1]."),
+        ("searcher", None, "searcher must be a name of `autoft list searchers` or an autoft.StrategyConfig, not None."),
+        ("address", 5, "address must be 'auto' or 'host:port', not 5."),
+        ("out", None, "out must be a path or URI, not None."),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_refused_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"out": "run", name: value}
+    with pytest.raises(ConfigError) as error:
+        autoft.search("pictures", **options)
+    assert str(error.value).endswith(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resume_takes_a_budget_alone(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"budget must be an autoft.Budget, not 5."):
+        autoft.resume(tmp_path, budget=5)  # type: ignore[arg-type]
