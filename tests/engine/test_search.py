@@ -92,7 +92,7 @@ def mishaps(ray_cluster, make_search, tmp_path_factory, spec):
     }
     (folder / "script.json").write_text(json.dumps(scripts))
     store = Store.open(folder)
-    outcome = run(make_search(trials=7, epochs=4, hang_seconds=2.0), store, spec)
+    outcome = run(make_search(trials=7, epochs=4, hang_seconds=6.0), store, spec)
     return store, read_record(store), outcome
 
 
@@ -135,7 +135,7 @@ def test_a_lost_workers_trial_goes_on_from_its_last_checkpoint(mishaps):
 
 def test_a_hang_is_ended_once_with_the_place_in_the_log(mishaps):
     store, record, _ = mishaps
-    assert record.by_name["t0003"].reason == "no batch finished in 2 s"
+    assert record.by_name["t0003"].reason == "no batch finished in 6 s"
     log = store.read("logs/t0003.txt").decode()
     assert log.count("--- ") == 1
     assert "_mishap" in log
@@ -187,13 +187,13 @@ def test_only_the_best_of_the_leading_trials_is_kept(make_search, run_folder, sp
 
 def test_seconds_are_honoured_within_an_epoch_and_a_resume_adds_up(make_search, run_folder, spec):
     store = run_folder({f"t{n:04d}": {"seconds": 0.3} for n in range(1, 40)})
-    run(make_search(trials=40, epochs=100, seconds=8.0), store, spec)
+    run(make_search(trials=40, epochs=100, seconds=14.0), store, spec)
     record = read_record(store)
-    assert 5.0 < record.seconds_used < 20.0
+    assert 10.0 < record.seconds_used < 40.0
     paused = [row.trial for row in record.trials if row.status == "paused"]
     assert paused
     assert record.test is not None
-    run(make_search(trials=2, epochs=100, seconds=record.seconds_used + 6.0), store, spec)
+    run(make_search(trials=2, epochs=100, seconds=record.seconds_used + 10.0), store, spec)
     again = read_record(store)
     assert again.seconds_used > record.seconds_used
     assert any(len(again.by_name[t].epochs) > len(record.by_name[t].epochs) for t in paused)
@@ -209,14 +209,14 @@ def test_ctrl_c_ends_a_search_in_seconds_and_a_resume_goes_on_from_the_checkpoin
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
-    watching = threading.Thread(target=interrupt)
+    watching = threading.Thread(target=interrupt, daemon=True)
     writer = RecordWriter(store)
     writer.close()
     watching.start()
     with pytest.raises(Interrupted):
         run(make_search(trials=2, epochs=1000), store, spec)
     watching.join()
-    assert time.monotonic() - sent[0] < 10.0
+    assert time.monotonic() - sent[0] < 60.0  # an epoch of the second takes 600
     record = read_record(store)
     assert statuses(store) == {"p01": "probe", "t0001": "running", "t0002": "running"}
     done = len(record.by_name["t0001"].epochs)
