@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 
 from autoft.core.errors import SpaceError
 from autoft.core.jsonable import Json
+from autoft.core.rules import shown
 
 
 class Unset(Enum):
@@ -34,6 +35,10 @@ _SUM_TOLERANCE = 1e-3
 def is_share(value: Any) -> bool:
     """Return whether `value` can be a probability that is not 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+
+
+def _seen(value: Any) -> str:
+    return shown(value) if value is None or isinstance(value, bool) else repr(value)
 
 
 def same_value(one: Any, other: Any) -> bool:
@@ -186,9 +191,10 @@ class Choice(Domain):
             yield "has an empty choice; list at least one value"
         for index, value in enumerate(self.values):
             if any(same_value(value, other) for other in self.values[:index]):
-                yield f"lists {value!r} twice in its choice"
+                yield f"lists {_seen(value)} twice in its choice"
         if self.values and self.prior is not UNSET and not self.contains(self.prior):
-            yield f"has prior {self.prior!r}, which is not in its choice {list(self.values)}"
+            listed = ", ".join(map(_seen, self.values))
+            yield f"has prior {_seen(self.prior)}, which is not in its choice [{listed}]"
         if self.probabilities is not None:
             yield from self._wrong_probabilities(self.probabilities)
 

@@ -38,6 +38,11 @@ def narrowed_node(whole: Node, tree: tuple[Section, ...], overrides: Mapping[str
             picks.append((path, node))
         else:
             settings.append((path, node))
+    # A section that is replaced by what is no block is refused when the space is read.
+    picks, settings = (
+        [(path, node) for path, node in found if _is_block(BLOCKS[path.section], entries[path.section])]
+        for found in (picks, settings)
+    )
     # Settings first: one that is given for a branch that is not picked is no mistake.
     for path, node in settings:
         change = _Change(path, node, problems)
@@ -59,6 +64,18 @@ def _lists_names(node: Node) -> bool:
     """Return whether a domain is a choice of branch names alone."""
     items = (node.map or {}).get("choice", Node(None)).items
     return items is not None and all(isinstance(item.value, str) for item in items)
+
+
+def _is_block(block: Block, node: Node) -> bool:
+    """Return whether a section is a branch, or a choice of such."""
+    if domain_forms(node):
+        items = (node.map or {}).get("choice", Node(None)).items
+        return items is not None and all(_is_named(block, item) for item in items)
+    return _is_named(block, node)
+
+
+def _is_named(block: Block, node: Node) -> bool:
+    return isinstance(_name(block, node), str)
 
 
 def _branches(node: Node) -> list[Node]:

@@ -19,6 +19,9 @@ from autoft.space.ranges import RANGES
 from autoft.space.schema_sharing import with_shared_parts
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+_LABEL: Final[Json] = {
+    "as": {"type": "string", "pattern": r"^[^\s\[\]]+$", "description": "Label, where two branches have one name."}
+}
 _BEFORE_SEARCH: Final = "probe"
 """A mode that no space may name."""
 
@@ -131,8 +134,7 @@ def _branches(block: Block, entries: Iterable[Entry], task: str | None, above: t
     for entry in found:
         key = {block.key: {"const": entry.name, "description": entry.description}}
         settings = _settings(entry.arguments, task, (*above, entry.name))
-        label = {"as": {"type": "string", "description": "Label, where two branches have one name."}}
-        branches.append(_object(key | label | settings, required=[block.key]))
+        branches.append(_object(key | _LABEL | settings, required=[block.key]))
     return [names, *branches]
 
 
@@ -145,9 +147,8 @@ def _backbone_branch(task: str | None) -> list[Json]:
     known = [fact["name"] for fact in backbones.published(["hf:*"]) if task is None or task in fact["tasks"]]
     hub = {"anyOf": [{"enum": known}, {"type": "string", "pattern": "^hf:.+"}]}
     shapes.append((hub, backbones.arguments("hf", task=task)))
-    label = {"as": {"type": "string", "description": "Label, where two branches have one name."}}
     named = [name for name, _ in shapes]
-    maps = [_object({"name": name} | label | _settings(given, task, ()), required=["name"]) for name, given in shapes]
+    maps = [_object({"name": name} | _LABEL | _settings(given, task, ()), required=["name"]) for name, given in shapes]
     return [*named, *maps]
 
 
@@ -205,7 +206,8 @@ def _setting(argument: Argument, task: str | None, above: tuple[str, ...] = ()) 
         return {"anyOf": forms, "description": argument.description}
     constant = _constant(argument)
     beside: Json = {"prior": constant, "when": _ref("conditions")}
-    choice = {"choice": {"type": "array", "items": constant, "minItems": 1}, "probabilities": _ref("probabilities")}
+    listed = {"type": "array", "items": constant, "minItems": 1, "uniqueItems": True}
+    choice = {"choice": listed, "probabilities": _ref("probabilities")}
     forms = [constant, _object(choice | beside, required=["choice"])]
     if argument.type in ("float", "int") and argument.choices is None:
         forms.extend(_domains(argument, beside))
@@ -214,14 +216,19 @@ def _setting(argument: Argument, task: str | None, above: tuple[str, ...] = ()) 
 
 
 def _domains(argument: Argument, beside: Json) -> list[Json]:
-    number = {"type": "integer" if argument.type == "int" else "number"}
-    bound = dict(number) | _limits(argument)
-    pair = {"type": "array", "items": bound, "minItems": 2, "maxItems": 2}
-    step = {"step": {"type": "number", "exclusiveMinimum": 0}}
-    ranges = [one.form for one in RANGES if argument.type == "float" or one.is_whole]
-    found = [_object({form: pair} | step | beside, required=[form]) for form in ranges]
+    limits = {key: value for key, value in _limits(argument).items() if key != "multipleOf"}
+    found = []
+    for one in RANGES:
+        if argument.type == "float" or one.is_whole:
+            number = {"type": "integer" if one.is_whole else "number"}
+            bound = number | limits | ({"exclusiveMinimum": 0} if one.is_log and limits.get("minimum", 0) <= 0 else {})
+            pair = {"type": "array", "items": bound, "minItems": 2, "maxItems": 2}
+            step = {"step": number | {"exclusiveMinimum": 0}}
+            found.append(_object({one.form: pair} | step | beside, required=[one.form]))
     if argument.type == "float":
-        curve = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+        spread: Json = {"type": "number", "exclusiveMinimum": 0}
+        curve = {"type": "array", "prefixItems": [{"type": "number"}, spread], "minItems": 2, "maxItems": 2}
+        step = {"step": spread}
         ends = {"bounds": {"type": "array", "items": {"type": ["number", "null"]}, "minItems": 2, "maxItems": 2}}
         found += [_object({one.form: curve} | ends | step | beside, required=[one.form]) for one in NORMALS]
     return found
@@ -241,4 +248,6 @@ def _limits(argument: Argument) -> Json:
         found["exclusiveMinimum" if argument.low_open else "minimum"] = argument.low
     if argument.high is not None:
         found["maximum"] = argument.high
+    if argument.multiple_of is not None:
+        found["multipleOf"] = argument.multiple_of
     return found

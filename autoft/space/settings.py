@@ -7,7 +7,7 @@ from typing import Any, Final
 from autoft.core.catalog import Argument
 from autoft.core.errors import nearest
 from autoft.space.domains import UNSET, Choice, Domain, is_share
-from autoft.space.nodes import Node, Problems, is_number, shown
+from autoft.space.nodes import LARGEST, Node, Problems, is_number, shown
 from autoft.space.normals import NORMALS, Normal
 from autoft.space.ranges import RANGES
 from autoft.space.tree import MISSING
@@ -81,8 +81,8 @@ class _SettingReader:
         """Return a number in the argument's type, 16.0 as 16 and 1 as 1.0, so that equal spaces have equal bytes."""
         if self.argument.type == "float" and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
-        is_whole = self.argument.type == "int" and isinstance(value, float) and value.is_integer()
-        return int(value) if is_whole else value
+        is_whole = isinstance(value, float) and abs(value) < LARGEST and value.is_integer()
+        return int(value) if is_whole and self.argument.type == "int" else value
 
     def note_no_domain(self, node: Node, forms: list[str]) -> None:
         if forms:
@@ -199,7 +199,7 @@ class _SettingReader:
 
     def number(self, node: Node, what: str, *, whole: bool) -> Any:
         value = node.plain()
-        if not is_number(value) or (whole and value != int(value)):
+        if not is_number(value) or (whole and (value != int(value) or abs(value) > LARGEST)):
             kind = "a whole number" if whole else "a finite number"
             self.note(f"has {what} {shown(value)}; it must be {kind}", node)
             return MISSING

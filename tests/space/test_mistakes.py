@@ -545,6 +545,11 @@ def contains_itself() -> dict[str, object]:
             {"accumulation": IntUniform(1, 10**400)},
             "accumulation has a bound of int_uniform inf; it must be a whole number.",
         ),
+        ({"patience": Choice([1e308, 3])}, "patience must be a whole number of at least 1, not 1e+308."),
+        (
+            {"patience": IntUniform(1, 1e308)},
+            "patience has a bound of int_uniform 1e+308; it must be a whole number.",
+        ),
         ({"extends": "nowhere/none"}, "Unknown space 'nowhere/none' at extends. `autoft list spaces` shows all."),
         (
             {"clip_norm": Normal(1.0, 1.0, bounds=(0.0, 2.0), step=0.5)},
@@ -570,6 +575,13 @@ def test_a_choice_of_no_list_is_refused(values: Any) -> None:
         ({"optimizer.lrr": 1}, "optimizer.lrr is not in this space. Did you mean 'optimizer.lr'?"),
         ({"nope": 1}, "nope is not in this space."),
         ({3: 1}, "3 is not in this space."),
+        (
+            {"optimizer": {"choice": ["adamw", {"lr": 1}]}, "optimizer.lr": 0.1, "optimizer.name": "sgd"},
+            (
+                "optimizer (override) must be a map with `name:`, not {'lr': 1}. Allowed: adamw, sgd, nadamw, radam, "
+                "lamb, lion, adan, adafactor, muon, sam."
+            ),
+        ),
         ({"lr": 1}, "lr is not in this space. Did you mean 'optimizer.lr'?"),
         ({"optimizer.base.lr": 1}, "optimizer.base.lr is not in this space. Did you mean 'optimizer.lr'?"),
         ({"Batch_Size": 8}, "Batch_Size is not in this space. Did you mean 'batch_size'?"),

@@ -66,6 +66,8 @@ def test_it_takes_every_valid_space(form: Json) -> None:
         ),
         "extends: image-classification/quick\noptimizer: {lr: 0.01, prior: sgd}\nbatch_size: {prior: 32}\n",
         "task: image-classification\noptimizer: {choice: [adamw, {name: sgd, as: heavy, momentum: 0.9}]}\n",
+        "task: image-classification\noptimizer: {choice: [adamw, {name: sgd, as: größer.2, lr: {normal: [5, 1]}}]}\n",
+        "task: image-classification\nbatch_size: {choice: [8.0, 16], prior: 8.0}\npatience: {choice: [null, 3]}\n",
     ],
 )
 def test_it_takes(text: str) -> None:
@@ -94,6 +96,11 @@ def test_it_takes(text: str) -> None:
         "task: image-classification\nbatch_size: {uniform: [8, 16]}",
         "task: image-classification\nbatch_size: {choice: []}",
         "task: image-classification\nbatch_size: {choice: [8], probabilities: [0]}",
+        "task: image-classification\nbatch_size: {choice: [8, 8.0]}",
+        "task: image-classification\nbatch_size: {int_uniform: [8, 16], step: 1.5}",
+        "task: image-classification\noptimizer: {name: sgd, momentum: {log_uniform: [0, 0.9]}}",
+        "task: image-classification\noptimizer: {name: sgd, momentum: {normal: [0.9, 0]}}",
+        "task: image-classification\noptimizer: {choice: [adamw, {name: sgd, as: a b}]}",
         "task: image-classification\nforbid: {batch_size: 8}",
         "task: image-classification\nforbid: [{nope: 8}]",
         "task: image-classification\nbudget: {epoch: 3}",
