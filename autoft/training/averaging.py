@@ -23,12 +23,19 @@ class Average:
         network: Whose weights; every parameter that will ever learn has `requires_grad`.
         weight: The share of the new weights in the average, by how many have been averaged with them.
         steps: The updates, counted from 0, after which the weights are averaged; None: all.
+        fresh_statistics: Whether the statistics of batch norms want to be computed anew before the average is used.
     """
 
     def __init__(
-        self, network: nn.Module, *, weight: Callable[[int], float], steps: Collection[int] | None = None
+        self,
+        network: nn.Module,
+        *,
+        weight: Callable[[int], float],
+        steps: Collection[int] | None = None,
+        fresh_statistics: bool = False,
     ) -> None:
         self.num_averaged = 0
+        self.fresh_statistics = fresh_statistics
         self._weight = weight
         self._steps = steps
         frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
@@ -108,8 +115,8 @@ def ema(config: Mapping[str, Any], network: nn.Module, num_steps: int) -> Averag
 def swa(config: Mapping[str, Any], network: nn.Module, num_steps: int) -> Average:
     """Return the plain mean of `num_snapshots` weights at equal distances after `start_fraction` of the updates.
 
-    The last snapshot is after the last update. The statistics of batch norms are averaged too, where the paper
-    computes them anew by a pass over the data.
+    The last snapshot is after the last update. The statistics of batch norms that learn are computed anew before each
+    validation, by a pass over the training rows: the mean of the snapshots' own is not that of the mean weights.
 
     Reference: Izmailov et al., arXiv:1803.05407, algorithm 1.
     """
@@ -117,7 +124,7 @@ def swa(config: Mapping[str, Any], network: nn.Module, num_steps: int) -> Averag
     rest = num_steps - start
     count = min(config["num_snapshots"], rest)
     steps = frozenset(start + place * rest // count - 1 for place in range(1, count + 1))
-    return Average(network, weight=lambda num_averaged: 1 / num_averaged, steps=steps)
+    return Average(network, weight=lambda num_averaged: 1 / num_averaged, steps=steps, fresh_statistics=True)
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

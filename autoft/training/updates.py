@@ -16,8 +16,9 @@ from autoft.core.errors import ConfigError
 from autoft.core.seeds import derive_seed, generator
 from autoft.optim import SAM, build_optimizer, build_schedule, peak_lr, set_learning_rate
 from autoft.tasks.losses import as_probabilities
-from autoft.training.averaging import build_averaging
+from autoft.training.averaging import Average, build_averaging
 from autoft.training.finetune import Plan, set_train_mode
+from autoft.training.norms import batch_norms, computed_anew, kept_statistics
 from autoft.training.regularization import Embed, build_regularization
 from autoft.training.resizing import build_resizing
 from autoft.training.sampling import build_sampling
@@ -98,7 +99,28 @@ class Updates:
                 self.average.update(bench.network, step)
             if (step - first) % CHECK_EVERY == 0 and not math.isfinite(total.item()):
                 break
+        if self.average is not None and self.average.fresh_statistics:
+            self._compute_statistics(self.average)
         return total.item() / bench.dataset.num_rows("train"), rate
+
+    @torch.no_grad()
+    def _compute_statistics(self, average: Average) -> None:
+        """Compute the statistics of an average's batch norms anew, by a pass over the training rows as they are."""
+        bench, module = self.bench, average.module
+        learning = {name for name, norm in batch_norms(bench.network).items() if norm.training}
+        if module is None or not learning:
+            return
+        module.eval()
+        rows = torch.arange(bench.dataset.num_rows("train"))
+        count = math.ceil(len(rows) / bench.execution.eval_batch)
+        with computed_anew([norm for name, norm in batch_norms(module).items() if name in learning]):
+            # Every count-th row: data are often sorted by class, and the variance between batches is not seen.
+            for indices in (rows[start::count] for start in range(count)):
+                batch = bench.inputs.batch(bench.encoded("train"), indices)
+                with bench.execution.autocast():
+                    layout = bench.execution.channels_last
+                    module(*bench.inputs.finish(batch, bench.execution.torch_device, channels_last=layout))
+                bench.heartbeat()
 
     def deal(self, epoch: int) -> Iterator[list[Rows]]:
         """Yield the rows of each update of an epoch in batches of nearly equal size, of `micro_batch` at most."""
@@ -230,20 +252,3 @@ def embedded(embeddings: nn.Module | None, *changes: Embed | None) -> Iterator[N
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def kept_statistics(network: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch norms as they are: SAM's second pass is at weights that are not kept."""
-    norms = [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
-            norm.momentum = momentum
-            if norm.num_batches_tracked is not None and count is not None:
-                norm.num_batches_tracked.copy_(count)

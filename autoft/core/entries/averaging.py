@@ -32,7 +32,7 @@ ENTRIES = (
         kind="averaging",
         name="swa",
         target="autoft.training.averaging:swa",
-        description="Plain mean of weights from the last part of the trial, statistics of batch norms among them.",
+        description="Plain mean of weights from the last part of the trial, batch norms with fresh statistics.",
         source="torch; Izmailov et al., arXiv:1803.05407",
         arguments=(
             Argument(

@@ -1,0 +1,86 @@
+"""Statistics of batch norms: kept through a pass that does not count, computed anew for averaged weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from autoft.core.configs import TrialConfig
+from autoft.core.storage import Store
+from autoft.data import Dataset
+from autoft.training.loop import Trial
+from autoft.training.norms import computed_anew, kept_statistics
+from autoft.training.worker import open_trial
+
+SWA = {"name": "swa", "start_fraction": 0.0, "num_snapshots": 6}
+
+
+def trained(make_config: Callable[..., TrialConfig], colours: Dataset, store: Path, **sections: Any) -> Trial:
+    config = make_config(epochs=1, batch_size=6, averaging=SWA, **sections)
+    trial = open_trial(config, colours, store=Store.open(store))
+    assert isinstance(trial, Trial)
+    trial.run_epoch()
+    return trial
+
+
+def seen_by(norm: nn.Module, trial: Trial) -> Tensor:
+    """Return what a part of the averaged network gets from all training rows, (C, values)."""
+    found: list[Tensor] = []
+    handle = norm.register_forward_pre_hook(lambda _part, inputs: found.append(inputs[0]))
+    trial.bench.logits("train", trial._updates.average.module)  # type: ignore[union-attr]
+    handle.remove()
+    return torch.cat(found).transpose(0, 1).flatten(1)
+
+
+def test_the_batch_norms_of_a_stochastic_average_have_the_statistics_of_the_training_rows(
+    make_config: Callable[..., TrialConfig], colours: Dataset, tmp_path: Path
+) -> None:
+    trial = trained(make_config, colours, tmp_path)
+    module = trial._updates.average.module  # type: ignore[union-attr]
+    norm = next(part for part in module.modules() if isinstance(part, nn.BatchNorm2d))
+    values = seen_by(norm, trial)
+    torch.testing.assert_close(norm.running_mean, values.mean(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, values.var(1), rtol=0.05, atol=1e-5)
+    assert norm.momentum == 0.1
+    assert not any(part.training for part in module.modules())
+
+
+def test_frozen_batch_norms_of_an_average_keep_their_statistics(
+    make_config: Callable[..., TrialConfig], colours: Dataset, tmp_path: Path
+) -> None:
+    trial = trained(make_config, colours, tmp_path, finetune={"mode": "partial", "frozen_groups": 2})
+    norms = {
+        name: part
+        for name, part in trial._updates.average.module.named_modules()  # type: ignore[union-attr]
+        if isinstance(part, nn.BatchNorm2d)
+    }
+    counts = {name: int(norm.num_batches_tracked) for name, norm in norms.items()}
+    assert {name for name, count in counts.items() if count == 0} == {
+        name for name, norm in norms.items() if not any(weight.requires_grad for weight in norm.parameters())
+    }
+    # 36 rows, in two batches.
+    assert set(counts.values()) == {0, 2}
+
+
+def test_statistics_are_those_of_equal_shares_of_the_batches_and_nothing_else_is_random() -> None:
+    network = nn.Sequential(nn.BatchNorm1d(1), nn.Dropout(0.5)).eval()
+    batches = [torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [10.0]])]
+    torch.manual_seed(0)
+    with computed_anew([network[0]]):
+        outputs = [network(batch) for batch in batches]
+    norm = network[0]
+    assert norm.running_mean.item() == 4.0
+    assert norm.running_var.item() == pytest.approx((2.0 + 18.0) / 2)
+    assert torch.equal(outputs[0], torch.tensor([[-1.0], [1.0]]) / (1 + 1e-5) ** 0.5)
+    assert (norm.momentum, norm.training) == (0.1, False)
+
+
+def test_kept_statistics_are_as_before_and_the_pass_normalises_by_its_batch() -> None:
+    norm = nn.BatchNorm1d(1)
+    with kept_statistics(norm):
+        output = norm(torch.tensor([[0.0], [2.0]]))
+    assert output.mean().item() == 0.0
+    assert (norm.running_mean.item(), norm.running_var.item(), int(norm.num_batches_tracked)) == (0.0, 1.0, 0)
