@@ -176,7 +176,7 @@ def search(
             limits=kept_limits,
         )
         for line in (*prepared.describe(), *prepared.warnings, *left_out):
-            _say(listener, "reading the data", start, line)
+            _say(listener, "reading the data", start, line, lasting=True)
         path = _lay_run(store, config, prepared)
     try:
         with _resumable(out):
@@ -386,6 +386,6 @@ def _counting(
     return report
 
 
-def _say(listener: Listener | None, stage: str, start: float, line: str = "") -> None:
+def _say(listener: Listener | None, stage: str, start: float, line: str = "", *, lasting: bool = False) -> None:
     if listener is not None:
-        listener(Progress(stage=stage, line=line, seconds_used=time.monotonic() - start))
+        listener(Progress(stage=stage, line=line, lasting=lasting, seconds_used=time.monotonic() - start))

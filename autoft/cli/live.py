@@ -92,8 +92,10 @@ class TableView:
         self._received = now()
 
     def __call__(self, progress: Progress) -> None:
-        """Take the newest snapshot; the next frame shows it."""
+        """Take the newest snapshot; the next frame shows it. A lasting line stays above the table."""
         self._progress, self._received = progress, self._now()
+        if progress.lasting:
+            self._console.print(progress.line, markup=False, soft_wrap=True)
 
     def render(self) -> "RenderableType":
         """Return the current frame."""
@@ -107,7 +109,7 @@ class TableView:
         parts: list[RenderableType] = [Text(summary(progress, used), style="bold", overflow="fold")]
         if progress.rows:
             parts.append(self._table(progress.rows))
-        if progress.line:
+        if progress.line and not progress.lasting:
             parts.append(Text(progress.line, style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 

@@ -25,6 +25,8 @@ class Progress:
     """What is being done, in words: "reading the data", "searching", "testing the winner"."""
     line: str = ""
     """The latest event as one line; shown once, when it changes."""
+    lasting: bool = False
+    """Whether the line is worth reading when the search is over: what the data are, and what is odd about them."""
     seconds_used: float = 0.0
     """Wall clock so far, over all resumes."""
     budget: Budget = field(default_factory=Budget)

@@ -80,6 +80,16 @@ def test_the_table_shows_the_state_and_the_leading_rows() -> None:
     assert "test_accuracy" not in shown
 
 
+def test_a_lasting_line_stays_above_the_table() -> None:
+    file = io.StringIO()
+    console = Console(width=30, height=40, file=file)
+    view = TableView(console, now=lambda: 0.0)
+    line = "Strong imbalance: '[cat]' has 90 training rows, 'dog' 3."
+    view(progress(line=line, lasting=True))
+    assert file.getvalue() == f"{line}\n"
+    assert "imbalance" not in frame(view, console)
+
+
 def test_the_clock_of_the_table_runs_between_events() -> None:
     console = Console(width=120, height=40, file=io.StringIO())
     now = 100.0
