@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-text check format test test-all bench dist clean
@@ -34,10 +35,10 @@ format: setup ## Put the code into the house's form.
 	$(BIN)/ruff format
 
 test: setup ## The fast tests.
-	$(BIN)/python -m pytest -m "not slow and not ray and not browser"
+	$(PYTEST) -m "not slow and not ray and not browser"
 
 test-all: setup ## All tests.
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 bench: setup ## The benchmarks; results go to benchmarks/results/.
 	$(BIN)/python -m benchmarks.overhead --out benchmarks/results/overhead.json

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 # A shell that runs the tests in the background, or nohup, has signals ignored in them and in what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Two workers share the machine: no example fails for being slow, and the same code gets the same examples.
+settings.load_profile("ci")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all that uses the session's Ray to one worker of pytest-xdist, which starts its largest group first."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "ray_cluster" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
 
 TINY_IMAGE_BACKBONE = {"name": "timm:test_resnet", "weights": "none", "input_size": 32}
 COLOURS = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
@@ -50,6 +63,19 @@ def write_texts(path: Path, *, per_class: int) -> Path:
                 chosen = draws.choice(words, 3)
                 writer.writerow([f"film {index} was {' and '.join(chosen)} {draws.integers(1000)}", label])
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep converted weights of the session in one place, and let no hub cache of this machine be seen."""
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOFT_CACHE", str(base / "autoft-cache"))
+        patch.setenv("HF_HOME", str(base / "no-hub"))
+        patch.setenv("TORCH_HOME", str(base / "no-torch-hub"))
+        for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+            patch.delenv(variable, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -106,11 +132,16 @@ def tiny_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def search_here(
     ray_cluster: None, pictures: Path, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., "SearchResult"]:
-    """Return a search over the tiny space on the colours, into a new folder each time."""
+    """Return a search over the tiny space on the colours, one trial at a time, into a new folder each time."""
     import autoft
 
     def search(data: Any = None, **given: Any) -> "SearchResult":
-        options: dict[str, Any] = {"space": tiny_space, "out": tmp_path_factory.mktemp("run"), **given}
+        options: dict[str, Any] = {
+            "space": tiny_space,
+            "resources": autoft.Resources(concurrent=1),
+            "out": tmp_path_factory.mktemp("run"),
+            **given,
+        }
         return autoft.search(str(pictures) if data is None else data, **options)
 
     return search
@@ -118,7 +149,7 @@ def search_here(
 
 @pytest.fixture(scope="session")
 def finished(search_here: Callable[..., "SearchResult"]) -> "SearchResult":
-    """Return a finished search of 4 trials and 2 probes, for tests that only read it."""
+    """Return a finished search of 4 trials and 2 probes, two side by side, for tests that only read it."""
     import autoft
 
-    return search_here(budget=autoft.Budget(trials=4, epochs=3), keep=10)
+    return search_here(budget=autoft.Budget(trials=4, epochs=3), resources=autoft.Resources(), keep=10)

@@ -143,7 +143,6 @@ def test_the_same_seed_makes_the_same_decisions_twice(search_here: SearchHere, f
     def searched() -> tuple[list[Any], list[Json]]:
         result = search_here(
             overrides={"backbone.name": "timm:test_resnet"},
-            resources=autoft.Resources(concurrent=1),
             budget=autoft.Budget(trials=4, epochs=3),
             seed=7,
         )

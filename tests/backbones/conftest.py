@@ -1,7 +1,6 @@
 """Tiny Hugging Face models with their tokenizers, made on the spot."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,15 +69,6 @@ def swin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep converted weights of the session in one place, and let no hub cache of this machine be seen."""
-    base = tmp_path_factory.getbasetemp()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFT_CACHE", str(base / "autoft-cache"))
-        patch.setenv("HF_HOME", str(base / "no-hub"))
-        patch.setenv("TORCH_HOME", str(base / "no-torch-hub"))
-        for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-            patch.delenv(variable, raising=False)
-        torch.set_num_threads(1)
-        yield
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)

@@ -98,7 +98,7 @@ def test_a_hub_that_is_away_is_said_at_once_with_the_local_options() -> None:
     start = time.monotonic()
     with pytest.raises(WeightsError) as caught:
         locate({"name": "timm:resnet18", "weights": None})
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 10
     message = str(caught.value)
     assert "127.0.0.1:9 cannot be reached" in message
     assert "--set 'backbone[timm:resnet18].weights=PATH'" in message
@@ -118,7 +118,7 @@ def test_a_name_that_never_resolves_does_not_hang(monkeypatch: pytest.MonkeyPatc
     start = time.monotonic()
     with pytest.raises(WeightsError, match=r"nowhere\.invalid"):
         locate({"name": "timm:resnet18"})
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.usefixtures("online")

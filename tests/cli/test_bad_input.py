@@ -14,7 +14,8 @@ from tests.conftest import write_pictures, write_texts
 
 Refused = Callable[..., str]
 TEXT_SPACE = "text-classification/quick"
-SECONDS = 5
+SECONDS = 20
+"""A refusal takes a fraction of one; the rest is patience with a busy machine."""
 
 
 @pytest.fixture(autouse=True)
