@@ -16,6 +16,7 @@ import pytest
 import yaml
 from hypothesis import settings
 from PIL import Image
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from autoft.api import SearchResult
@@ -28,12 +29,40 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 settings.load_profile("ci")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+RAY_FILES = (
+    "tests/api/test_damage.py",
+    "tests/api/test_reproduction.py",
+    "tests/api/test_search.py",
+    "tests/docs/test_docs.py",
+    "tests/engine/test_cluster.py",
+    "tests/engine/test_search.py",
+    "tests/examples/test_examples.py",
+)
+"""What uses the session's Ray: of two workers, one runs it all, and begins with it."""
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all that uses the session's Ray to one worker of pytest-xdist, which starts its largest group first."""
+    """Put what uses Ray before the rest, which a second worker begins with."""
     for item in items:
-        if isinstance(item, pytest.Function) and "ray_cluster" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        if "ray_cluster" in getattr(item, "fixturenames", ()) and file_of(item.nodeid) not in RAY_FILES:
+            raise pytest.UsageError(f"{file_of(item.nodeid)} uses Ray: it belongs to RAY_FILES in tests/conftest.py.")
+    items.sort(key=lambda item: file_of(item.nodeid) not in RAY_FILES)
+
+
+class ByFile(LoadScopeScheduling):
+    """Gives each worker one file after another, and all files that use the session's Ray to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if file_of(nodeid) in RAY_FILES else file_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 TINY_IMAGE_BACKBONE = {"name": "timm:test_resnet", "weights": "none", "input_size": 32}

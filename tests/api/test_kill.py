@@ -20,8 +20,6 @@ from autoft.core.storage import Store
 from autoft.record import Record, read_record
 from tests.conftest import TINY_SPACE, write_pictures
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 COMMAND = (sys.executable, "-c", "import sys; from autoft.cli import main; sys.exit(main())")
 MEASURED = {"seconds", "latency_ms", "peak_memory_mb"}
 GO_ON = "Go on with: autoft resume"

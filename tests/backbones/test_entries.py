@@ -175,9 +175,9 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path, content: str | 
 
 def test_all_entries_are_there_in_a_moment_without_torch() -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); from autoft.core import catalog; "
+        "import sys, time; start = time.process_time(); from autoft.core import catalog; "
         "n = len(list(catalog.entries('backbone'))); "
-        "print(n, time.perf_counter() - start < 1, [m for m in ('torch', 'timm', 'transformers') if m in sys.modules])"
+        "print(n, time.process_time() - start < 1, [m for m in ('torch', 'timm', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[1:] == ["True", "[]"]
@@ -186,7 +186,7 @@ def test_all_entries_are_there_in_a_moment_without_torch() -> None:
 
 def test_an_entry_that_was_asked_for_before_costs_microseconds() -> None:
     catalog.entry("backbone", "timm:resnet18")
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(1000):
         catalog.entry("backbone", "timm:resnet18")
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1

@@ -34,7 +34,17 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a BERT of 10 layers and 16 features that reads 512 tokens."""
+    """Return a BERT of 4 layers and 16 features that reads 512 tokens."""
+    return _write_encoder(tmp_path_factory.mktemp("encoder"), num_layers=4)
+
+
+@pytest.fixture(scope="session")
+def deep_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same of 10 layers, for what may freeze 9 of them."""
+    return _write_encoder(tmp_path_factory.mktemp("deep-encoder"), num_layers=10)
+
+
+def _write_encoder(folder: Path, *, num_layers: int) -> Path:
     words = sorted({word for group in WORDS.values() for word in group} | {"film", "was", "and", "it"})
     vocabulary = {word: index for index, word in enumerate([*SPECIAL, *words])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -44,14 +54,13 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    folder = tmp_path_factory.mktemp("encoder")
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(vocabulary),
         max_position_embeddings=512,
         hidden_size=16,
-        num_hidden_layers=10,
+        num_hidden_layers=num_layers,
         num_attention_heads=2,
         intermediate_size=32,
     )

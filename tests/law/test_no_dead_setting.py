@@ -109,8 +109,11 @@ def _in_context(case: Case, recipe: Json) -> tuple[Json, int]:
 
 
 @pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.key)
-def test_two_trials_that_differ_in_one_setting_differ(case: Case, show: Callable[..., Seen], encoder: Path) -> None:
-    one, other = (recipe_of(case, value, encoder) for value in case.values)
+def test_two_trials_that_differ_in_one_setting_differ(
+    case: Case, show: Callable[..., Seen], encoder: Path, deep_encoder: Path
+) -> None:
+    needed = deep_encoder if case.parameter.label.startswith("finetune[partial]") else encoder
+    one, other = (recipe_of(case, value, needed) for value in case.values)
     assert canonical_json(one[0]) != canonical_json(other[0])
     first, second = (show(recipe, task=case.space.task, epochs=epochs) for recipe, epochs in (one, other))
     assert first != second

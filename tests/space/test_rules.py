@@ -262,10 +262,10 @@ def test_a_space_of_many_parameters_is_judged_in_a_moment() -> None:
         "head": {"name": "linear", "dropout": Uniform(0.0, 0.3)},
         "batch_size": Choice([1, 16, 32]),
     }
-    start = time.perf_counter()
+    start = time.process_time()
     space = SearchSpace(task=IMAGE, **sections)
     assert len(space.parameters) > 180
-    assert time.perf_counter() - start < 0.6  # Alone 0.1 s; a machine that is busy with other tests is slower.
+    assert time.process_time() - start < 0.6  # Alone 0.1 s.
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10))
