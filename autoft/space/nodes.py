@@ -22,6 +22,8 @@ class Node:
     """A scalar, a tuple of nodes, or a dict from key to node."""
     where: str = ""
     """As "file:line"; "" for what was not read from a file."""
+    is_told: bool = False
+    """Whether a mistake in it was told when the text was read; no other one is then."""
 
     @property
     def map(self) -> dict[str, "Node"] | None:
@@ -94,6 +96,8 @@ class Problems:
 
     def say(self, sentence: str, node: Node | None) -> None:
         """Note a whole sentence, once."""
+        if node is not None and node.is_told:
+            return
         file, _, line = (node.where if node is not None else "").rpartition(":")
         self._found.setdefault(sentence, (file, int(line) if line.isdecimal() else 0))
 

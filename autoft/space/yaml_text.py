@@ -132,15 +132,16 @@ class _Reader:
                 self.note(line, "has an alias that contains itself or grows without end.")
             self.is_endless = True
             return Node(None, where)
-        if source.tag not in _TAGS:
+        is_told = source.tag not in _TAGS
+        if is_told:
             self.note(line, f"has the tag '{source.tag}'; a space takes plain YAML without tags.")
         above = (*above, id(source))
         if isinstance(source, yaml.MappingNode):
-            return Node(self.entries(source, above), where)
+            return Node(self.entries(source, above), where, is_told)
         if isinstance(source, yaml.SequenceNode):
-            return Node(tuple(self.node(item, item.start_mark.line, above) for item in source.value), where)
+            return Node(tuple(self.node(item, item.start_mark.line, above) for item in source.value), where, is_told)
         is_quoted = isinstance(source, yaml.ScalarNode) and source.style
-        return Node(source.value if is_quoted else read_scalar(source.value), where)
+        return Node(source.value if is_quoted else read_scalar(source.value), where, is_told)
 
     def entries(self, source: yaml.MappingNode, above: tuple[int, ...]) -> dict[str, Node]:
         entries: dict[str, Node] = {}

@@ -377,10 +377,6 @@ def test_mistakes_of_the_text_and_of_its_meaning_come_in_one_pass(
     assert problems(text, tmp_path, monkeypatch) == [
         "batch_size (vision.yaml:2) must be a whole number of at least 1 and at most 65536, not 0.",
         "vision.yaml:3 has the tag '!x'; a space takes plain YAML without tags.",
-        (
-            "Unknown optimizer 'sdg' at optimizer.name (vision.yaml:3). Did you mean 'sgd'? "
-            "`autoft list optimizers` shows all."
-        ),
         "vision.yaml:4 has a key that is a map or a list; keys are words.",
         "vision.yaml:6 has the key 'batch_size' again, after vision.yaml:2.",
     ]
