@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import autoft
@@ -88,3 +89,13 @@ def test_an_installed_package_finds_them_inside_itself_and_loads_no_torch(tmp_pa
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.splitlines() == [f"{shipped_spaces()} image-classification", "[]"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_draws_no_dropping_within_a_frozen_backbone(name: str) -> None:
+    space = load_space(name).narrowed({"finetune.mode": "head"})
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        backbone = space.recipe(space.sample(rng))["backbone"]
+        assert not backbone.get("drop_path")
+        assert not backbone.get("dropout")

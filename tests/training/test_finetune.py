@@ -240,6 +240,16 @@ def test_a_single_epoch_cannot_thaw_and_says_so(
     assert "single epoch: all layer groups learn from its start" in caplog.text
 
 
+def test_a_frozen_backbone_drops_no_path_and_says_so(
+    make_config: Callable[..., TrialConfig], colours: Dataset, warm: WarmCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    for drop_path in (0.0, 0.1):
+        assert "backbone.drop_path has no effect" not in caplog.text
+        config = make_config(backbone={**VIT, "drop_path": drop_path}, finetune={"mode": "head"})
+        plan(Workbench.set_up(config, colours, warm=warm))
+    assert "finetune.mode head drops nothing within the backbone: backbone.drop_path has no effect." in caplog.text
+
+
 def test_fresh_layers_are_the_last_and_the_seeds(set_up: SetUp) -> None:
     backbone = {**VIT, "weights": "none"}
     plain = dict(set_up("full", backbone=backbone).network.named_parameters())

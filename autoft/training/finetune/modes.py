@@ -27,7 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 def head_only(bench: "Workbench") -> Plan:
-    """Freeze the backbone; the head learns."""
+    """Freeze the backbone, in evaluation mode; the head learns."""
+    for name in ("drop_path", "dropout"):
+        if bench.config.recipe["backbone"].get(name):
+            _log.warning("finetune.mode head drops nothing within the backbone: backbone.%s has no effect.", name)
     freeze(pretrained(bench))
     return Plan(groups=head_groups(bench))
 
