@@ -21,6 +21,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "scheduler": ((str, StrategyConfig), "a name of `autoft list schedulers` or an autoft.StrategyConfig"),
     "resources": ((Resources,), "an autoft.Resources"),
     "address": ((str,), "'auto' or 'host:port'"),
+    "limits": ((Mapping,), "a dict such as {'parameters': 10e6}"),
     "seed": ((int,), "a whole number"),
     "keep": ((int,), "a whole number"),
 }

@@ -124,6 +124,7 @@ def search(
         resources=resources,
         address=address,
         out=out,
+        limits=limits,
         seed=seed,
         keep=keep,
     )

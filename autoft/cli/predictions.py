@@ -69,9 +69,13 @@ def open_sink(out: Path | None, form: str, labels: Sequence[str]) -> Iterator[Wr
 
 def _csv_writer(file: IO[str]) -> Write:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    is_first = True
 
     def write(rows: Sequence[Json]) -> None:
+        nonlocal is_first
+        if is_first:  # with the first rows: an input that is refused leaves no header on stdout
+            writer.writerow(COLUMNS)
+            is_first = False
         for row in rows:
             probabilities = json.dumps(row["probabilities"], ensure_ascii=False)
             writer.writerow([row["input"], row["label"], repr(row["probability"]), probabilities])

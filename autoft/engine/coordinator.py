@@ -311,6 +311,7 @@ class Coordinator:
             self._must_ask = False
         elif isinstance(decision, Done):
             self._must_ask = False
+            self._on_change(f"The search ends: {decision.reason}")
             self._finish_searching()
         elif isinstance(decision, Start):
             self._start(decision, trial_name(history, decision.kind))

@@ -21,6 +21,7 @@ from autoft.core.errors import ConfigError
         ("space", {"task": "x"}, "an autoft.SearchSpace, not {'task': 'x'}."),
         ("overrides", ["a"], "overrides must be a dict such as {'optimizer.lr': 1e-3}, not ['a']."),
         ("overrides", {1: 2}, "overrides must be a dict such as {'optimizer.lr': 1e-3}, not {1: 2}."),
+        ("limits", ["latency_ms"], "limits must be a dict such as {'parameters': 10e6}, not ['latency_ms']."),
         ("metric", 5, "metric must be a name of `autoft list metrics` or a list of them, not 5."),
         ("metric", [1], "metric must be a name of `autoft list metrics` or a list of them, not [1]."),
         ("searcher", None, "searcher must be a name of `autoft list searchers` or an autoft.StrategyConfig, not None."),

@@ -93,6 +93,8 @@ def test_a_broken_picture_is_refused_and_no_file_is_made(
     assert main(["predict", bundle, str(broken), "--out", str(tmp_path / "a.csv")]) == 2
     assert capsys.readouterr().err.startswith("Error: ")
     assert list(tmp_path.iterdir()) == [broken]
+    assert main(["predict", bundle, str(broken)]) == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_an_evaluation_in_json_has_the_pinned_form(

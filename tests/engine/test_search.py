@@ -74,6 +74,7 @@ def test_trials_and_the_final_test_share_warm_workers_that_load_nothing_by_thems
 def test_the_listener_sees_the_search_move(plain):
     _, _, _, seen = plain
     assert seen[0].stage == "starting the workers"
+    assert "The search ends: " in " ".join(progress.line for progress in seen)
     assert seen[-1].best.trial == "t0002"
     assert max(progress.trials_running for progress in seen) == 2
     assert seen[-1].epochs_done == 11

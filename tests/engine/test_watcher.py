@@ -1,6 +1,5 @@
 import pytest
 
-from autoft.core.metrics import parse_objective
 from autoft.core.progress import Progress
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
@@ -19,7 +18,7 @@ def test_a_trial_that_starts_right_behind_another_is_in_the_table_a_moment_later
     monkeypatch.setattr("autoft.engine.watcher.time.monotonic", lambda: now)
     seen: list[Progress] = []
     search = make_search(trials=2)
-    space, ledger = SearchSpace.from_json(search.space), Ledger(parse_objective("accuracy"))
+    space, ledger = SearchSpace.from_json(search.space), Ledger(search)
     with RecordWriter(Store.open(tmp_path)) as writer:
         clock = Clock(seconds_before=0.0, budget=search.budget)
         watcher = Watcher(
