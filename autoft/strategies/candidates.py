@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoft.core.seeds import generator
-from autoft.space import SearchSpace
-from autoft.strategies.base import Assignment, History
+from autoft.strategies.base import Assignment, History, TrialView
 from autoft.strategies.encoding import Encoding
 
 SMALLEST_STEP, LARGEST_STEP = 0.01, 0.5
 """Between them the step of a change is drawn, as a share of a range."""
+RENEWED = 8
+"""Starts between two renewals of what is considered."""
+KEPT = 100
+"""Parts of a pool that are kept before all are forgotten."""
 CHANGED = 0.5
 """Share of the numbers that a change touches."""
 SWITCHED = 0.2
@@ -36,14 +39,44 @@ def spread(history: History, encoding: Encoding, count: int) -> Assignment:
     return history.space.sample(generator(history.seed, "decision", number))
 
 
-def propose(
-    space: SearchSpace, encoding: Encoding, best: Sequence[Assignment], count: int, rng: np.random.Generator
-) -> list[Assignment]:
-    """Return `count` configurations: one half draws, the other half changes of one of `best`, if there are any."""
-    num_changed = count // 2 if best else 0
-    drawn = [space.sample(rng) for _ in range(count - num_changed)]
-    changed = [change(encoding, best[int(rng.integers(len(best)))], rng) for _ in range(num_changed)]
-    return drawn + [one for one in changed if space.forbids(one) is None]
+class Pool:
+    """What may be started: draws from the space, and changes of the best trials; renewed every `RENEWED` starts.
+
+    It depends on the seed, on how many trials were started and on which are the best; what it held is kept, which only
+    saves time.
+    """
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._kept: dict[tuple[int, int, str, int], tuple[Assignment, list[Assignment]]] = {}
+
+    def propose(self, history: History, best: Sequence[TrialView], count: int) -> list[Assignment]:
+        """Return about `count` configurations: one half draws, the other half changes of `best`, if there are any."""
+        num_each = count // 2 // len(best) if best else 0
+        found = list(self._draws(history, count - num_each * len(best)))
+        for view in best:
+            found += self._changes(history, view, num_each)
+        return found
+
+    def _draws(self, history: History, count: int) -> list[Assignment]:
+        key = (history.seed, history.num_started // RENEWED, "", count)
+        if key not in self._kept:
+            rng = generator(*key[:2], "draws")
+            self._keep(key, {}, [history.space.sample(rng) for _ in range(count)])
+        return self._kept[key][1]
+
+    def _changes(self, history: History, view: TrialView, count: int) -> list[Assignment]:
+        key = (history.seed, history.num_started // RENEWED, view.trial, count)
+        if key not in self._kept or self._kept[key][0] != view.assignment:
+            rng = generator(*key[:2], "changes", view.trial)
+            made = [change(self._encoding, view.assignment, rng) for _ in range(count)]
+            self._keep(key, view.assignment, [one for one in made if history.space.forbids(one) is None])
+        return self._kept[key][1]
+
+    def _keep(self, key: tuple[int, int, str, int], of: Assignment, made: list[Assignment]) -> None:
+        if len(self._kept) >= KEPT:
+            self._kept.clear()
+        self._kept[key] = (of, made)
 
 
 def change(encoding: Encoding, assignment: Assignment, rng: np.random.Generator) -> Assignment:

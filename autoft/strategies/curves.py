@@ -1,7 +1,9 @@
 """A surrogate on learning curves that chooses what is started and who goes on by one measure."""
 
+import heapq
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
 from autoft.strategies.asha import Halving, order_at
 from autoft.strategies.base import Assignment, History, Promotion, Suggestion, TrialView, Verdict
-from autoft.strategies.candidates import propose, spread
+from autoft.strategies.candidates import Pool, spread
 from autoft.strategies.costs import epoch_cost
 from autoft.strategies.curve_evidence import Reader
 from autoft.strategies.curve_model import CurveModel, Hyperparameters, Observations, learn
@@ -24,7 +26,7 @@ LEARNED_ON = 80
 GROWTH = 1.3
 """Of so many times more trials they are learned again."""
 CONSIDERED = 64
-"""Paused trials that are considered, the best ones."""
+"""Paused trials that are considered, the best ones; what is worse than so many is stopped."""
 NUM_BEST = 5
 """Trials, the best ones, near which new configurations are considered."""
 NEAREST, FARTHEST = 0.01, 1.0
@@ -60,7 +62,7 @@ class Curves(Halving):
     """Rungs lie so many times apart."""
     startup: int = 16
     """Trials, spread over the space, before the model chooses; at most half of the budget's."""
-    candidates: int = 96
+    candidates: int = 128
     """New configurations that are considered, half of them near the best trials."""
     _kept: dict[str, tuple[object, object]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was worked out last, each with what it was worked out from."""
@@ -90,9 +92,14 @@ class Curves(Halving):
             return Verdict(action="stop", reason=f"no finite value up to rung {view.epoch}")
         if not self._has_opened(history):
             return Verdict(action="pause", reason=f"at rung {view.epoch} it waits for those it is compared with")
-        use = self._best_use(history, self.rungs(history.num_epochs), (*history.paused, view), standing=view)
+        rungs = self.rungs(history.num_epochs)
+        use = self._best_use(history, rungs, (*history.paused, view), standing=view)
         if use is not None and use.trial == view.trial:
             return Verdict(action="continue", reason=use.words)
+        loss = self._reader.standing(history, view, rungs).loss
+        num_better = sum(self._reader.standing(history, one, rungs).loss < loss for one in history.paused)
+        if num_better >= CONSIDERED:
+            return Verdict(action="stop", reason=f"{num_better} better trials are paused already at rung {view.epoch}")
         other = "something new" if use is None or use.trial is None else f"trial {use.trial}"
         return Verdict(action="pause", reason=f"at rung {view.epoch} {other} is the better use of its slot")
 
@@ -180,7 +187,7 @@ class Curves(Halving):
         horizon = rungs[0] * (history.num_epochs / rungs[0]) ** rng.random()
         target = float(seen.values.max()) + NEAREST * (FARTHEST / NEAREST) ** rng.random()
         numbers = self._promising(history, rungs, options)
-        fresh = self._fresh(history, rungs, encoding, rng) if may_be_new else []
+        fresh = self._fresh(history, rungs) if may_be_new else []
         views = [history.trials[number] for number in numbers]
         assignments = [*(view.assignment for view in views), *fresh]
         costs = np.array([*(view.epoch_cost for view in views), *(self._cost(history, one) for one in fresh)])
@@ -210,17 +217,15 @@ class Curves(Halving):
         ]
         return [place for loss, place in sorted(losses)[:CONSIDERED] if loss < math.inf]
 
-    def _fresh(
-        self, history: History, rungs: tuple[int, ...], encoding: Encoding, rng: np.random.Generator
-    ) -> list[Assignment]:
+    def _fresh(self, history: History, rungs: tuple[int, ...]) -> list[Assignment]:
         """Return new configurations, some of them near the best trials."""
         losses = [
             (loss, place)
             for place, view in enumerate(history.trials)
             if (loss := self._reader.standing(history, view, rungs).loss) < math.inf
         ]
-        best = [history.trials[place].assignment for _, place in sorted(losses)[:NUM_BEST]]
-        return propose(history.space, encoding, best, self.candidates, rng)
+        best = [history.trials[place] for _, place in heapq.nsmallest(NUM_BEST, losses)]
+        return self._pool(history).propose(history, best, self.candidates)
 
     def _cost(self, history: History, assignment: Assignment) -> float:
         """Return the predicted cost of an epoch; kept for what has the same choices and whole numbers."""
@@ -235,7 +240,13 @@ class Curves(Halving):
         if space is not history.space or not isinstance(encoding, Encoding):
             encoding = Encoding(history.space)
             self._kept["encoding"] = (history.space, encoding)
+            self._kept["pool"] = (history.space, Pool(encoding))
         return encoding
+
+    def _pool(self, history: History) -> Pool:
+        """Return what new configurations come from; kept, which changes no decision."""
+        self._encoding(history)
+        return cast(Pool, self._kept["pool"][1])
 
     def _model(self, history: History, rungs: tuple[int, ...], seen: Observations, encoding: Encoding) -> CurveModel:
         """Return the model of what was seen.

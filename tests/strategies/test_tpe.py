@@ -7,9 +7,9 @@ from autoft.space import Choice, SearchSpace
 from autoft.strategies import Composite
 from autoft.strategies.asha import Asha
 from autoft.strategies.random import Random
+from autoft.strategies.rung_evidence import gather
 from autoft.strategies.rungs import RunToEnd
 from autoft.strategies.simulate import simulate
-from autoft.strategies.rung_evidence import gather
 from autoft.strategies.tpe import TPE
 from autoft.strategies.tpe_hyperopt import HyperoptTPE
 from tests.strategies.worlds import LOG_LOSS, branching_space, history, loss_of, trial

@@ -36,7 +36,7 @@ _CURVES = (
     Argument(
         name="candidates",
         type="int",
-        default=96,
+        default=128,
         low=2,
         description="New configurations that are considered, half of them near the best trials.",
     ),
