@@ -59,17 +59,17 @@ def test_the_space_of_a_table_is_the_unit_cube_itself(tables):
 
 def test_regret_falls_with_the_budget_and_the_default_beats_random_draws(tables):
     table = read_table(tables / "1.parquet")
-    ours = [race(table, CONTENDERS["autoft"](table, seed), (1, 4)).regrets for seed in range(2)]
-    random = [race(table, CONTENDERS["random"](table, seed), (1, 4)).regrets for seed in range(2)]
+    ours = [race(table, CONTENDERS["autoft"](table, seed), (4, 10)).regrets for seed in range(2)]
+    random = [race(table, CONTENDERS["random"](table, seed), (4, 10)).regrets for seed in range(2)]
     assert all(list(one) == sorted(one, reverse=True) for one in (*ours, *random))
     assert (np.mean(ours, axis=0) < np.mean(random, axis=0)).all()
 
 
 def test_the_results_are_means_and_standard_errors_by_budget(tables, tmp_path, capsys):
     out = tmp_path / "results.json"
-    main(["--tables", str(tables), "--strategies", "random,ray-asha", "--seeds", "2", "--out", str(out)])
+    main(["--tables", str(tables), "--strategies", "random", "--seeds", "2", "--out", str(out)])
     results = json.loads(out.read_text())
-    assert list(results) == ["random", "ray-asha"]
+    assert list(results) == ["random"]
     for found in results.values():
         assert list(found) == ["regret", "stderr", "ms_per_decision"]
         assert list(found["regret"]) == list(found["stderr"]) == ["4", "10", "20", "40"]
