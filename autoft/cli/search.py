@@ -119,13 +119,13 @@ def search(
     searcher: Annotated[
         str,
         typer.Option(metavar="NAME", help="What to start: `autoft list searchers`.", rich_help_panel=options.STRATEGY),
-    ] = "tpe",
+    ] = "curves",
     scheduler: Annotated[
         str,
         typer.Option(
             metavar="NAME", help="Which trials go on: `autoft list schedulers`.", rich_help_panel=options.STRATEGY
         ),
-    ] = "asha",
+    ] = "curves",
     seed: Annotated[
         int,
         typer.Option(

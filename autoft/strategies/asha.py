@@ -19,7 +19,7 @@ def default_grace(num_epochs: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Halving:
+class Halving:
     """Rungs, and who is how good at them.
 
     All rung values that the history holds count, whenever they arrived. So a decision that is taken again from the
@@ -83,7 +83,7 @@ def _place(history: History, view: TrialView, rung: int) -> _Place | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asha(_Halving):
+class Asha(Halving):
     """Stop a trial at a rung unless it is among the best 1 / `reduction_factor` of those that came so far.
 
     At least one of a rung's trials goes on.
@@ -108,7 +108,7 @@ class Asha(_Halving):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AshaPromote(_Halving):
+class AshaPromote(Halving):
     """Pause each trial at a rung, and let it go on once it is among the best 1 / `reduction_factor` there.
 
     Early on, when little is known, new trials are tried instead of training the first ones on. The highest rung with

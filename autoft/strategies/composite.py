@@ -105,7 +105,9 @@ def build_strategy(searcher: StrategyConfig, scheduler: StrategyConfig) -> Strat
     Raises:
         ConfigError: If a name or an option is unknown, or an option's value not allowed.
     """
-    return Composite(searcher=_build("searcher", searcher), scheduler=_build("scheduler", scheduler))
+    one, other = _build("searcher", searcher), _build("scheduler", scheduler)
+    # What is both is one object, so that it works out once what both are asked.
+    return Composite(searcher=other if one == other else one, scheduler=other)
 
 
 def _build(kind: catalog.Kind, config: StrategyConfig) -> Any:

@@ -11,10 +11,11 @@ from autoft.strategies import Continue, Done, History, Start, Stop, Strategy, Wa
 from autoft.strategies.simulate import Simulation, simulate
 from tests.strategies.worlds import accuracy_curve, history
 
+# Each searcher with a scheduler that pauses, each scheduler with draws, and the defaults together.
 PAIRS = [
-    (searcher.name, scheduler.name)
-    for searcher in catalog.entries("searcher")
-    for scheduler in catalog.entries("scheduler")
+    ("curves", "curves"),
+    *((searcher.name, "asha-promote") for searcher in catalog.entries("searcher")),
+    *(("random", scheduler.name) for scheduler in catalog.entries("scheduler") if scheduler.name != "asha-promote"),
 ]
 
 

@@ -7,12 +7,15 @@ from autoft.space import Choice, SearchSpace
 from autoft.strategies import Composite
 from autoft.strategies.asha import Asha
 from autoft.strategies.random import Random
+from autoft.strategies.rung_evidence import gather
 from autoft.strategies.rungs import RunToEnd
 from autoft.strategies.simulate import simulate
-from autoft.strategies.tpe import TPE, gather
+from autoft.strategies.tpe import TPE
+from autoft.strategies.tpe_hyperopt import HyperoptTPE
 from tests.strategies.worlds import LOG_LOSS, branching_space, history, loss_of, trial
 
 RUNGS = (1, 3, 9)
+BOTH = pytest.mark.parametrize("tpe", [TPE, HyperoptTPE], ids=["own", "hyperopt"])
 
 
 def with_trials(*views, **more):
@@ -75,13 +78,14 @@ def test_while_nothing_is_finite_the_space_is_drawn_from():
     assert gather(now, RUNGS, at_least=3) is None
 
 
-def test_reasons_name_the_rung_and_what_was_assumed():
+@BOTH
+def test_reasons_name_the_rung_and_what_was_assumed(tpe):
     space = branching_space()
     views = [
         trial(n, [0.1 * n] * 3, assignment=Random().suggest(history(seed=n), rungs=RUNGS).assignment)
         for n in range(1, 9)
     ]
-    searcher = TPE(startup=7)
+    searcher = tpe(startup=7)
     now = with_trials(
         *views[:7],
         views[7].replace(values=(0.2,), status="pruned"),
@@ -95,12 +99,13 @@ def test_reasons_name_the_rung_and_what_was_assumed():
     assert searcher.suggest(few, rungs=RUNGS).reason == "a random draw: fewer than 7 trials came to rung 1"
 
 
-def test_what_was_tried_is_tried_again_only_when_nothing_else_is_left():
+@BOTH
+def test_what_was_tried_is_tried_again_only_when_nothing_else_is_left(tpe):
     space = SearchSpace(
         task="image-classification", backbone={"name": "timm:resnet18"}, batch_size=Choice([8, 16, 32, 64])
     )
     search = simulate(
-        Composite(searcher=TPE(startup=2), scheduler=RunToEnd()),
+        Composite(searcher=tpe(startup=2), scheduler=RunToEnd()),
         history(space=space, trials=6, epochs=1, slots=1),
         lambda view: [1.0 / view.assignment.get("batch_size", 1)],
     )
@@ -122,15 +127,17 @@ def searched(searcher, seed, scheduler):
     return min(losses), statistics.median(losses[-15:])
 
 
+@BOTH
 @pytest.mark.parametrize("scheduler", [RunToEnd(), Asha(grace=1)], ids=["none", "asha"])
-def test_tpe_beats_random_by_a_wide_margin_on_a_quadratic_with_branches(scheduler):
+def test_tpe_beats_random_by_a_wide_margin_on_a_quadratic_with_branches(scheduler, tpe):
     random = [searched(Random(), seed, scheduler) for seed in range(8)]
-    model = [searched(TPE(), seed, scheduler) for seed in range(8)]
+    model = [searched(tpe(), seed, scheduler) for seed in range(8)]
     assert statistics.mean(best for best, _ in model) < 0.7 * statistics.mean(best for best, _ in random)
     assert statistics.mean(last for _, last in model) < 0.5 * statistics.mean(last for _, last in random)
 
 
 @pytest.mark.parametrize("options", [{"startup": 0}, {"candidates": 0}, {"gamma": 0.0}, {"gamma": 1.5}])
-def test_options_out_of_range_are_refused(options):
+@BOTH
+def test_options_out_of_range_are_refused(options, tpe):
     with pytest.raises(ConfigError, match=next(iter(options))):
-        TPE(**options)
+        tpe(**options)

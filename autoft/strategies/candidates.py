@@ -1,0 +1,96 @@
+"""New configurations to choose from: draws from the space, and changes of the best that was tried."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from autoft.core.seeds import generator
+from autoft.strategies.base import Assignment, History, TrialView
+from autoft.strategies.encoding import Encoding
+
+SMALLEST_STEP, LARGEST_STEP = 0.01, 0.5
+"""Between them the step of a change is drawn, as a share of a range."""
+RENEWED = 8
+"""Starts between two renewals of what is considered."""
+KEPT = 100
+"""Parts of a pool that are kept before all are forgotten."""
+CHANGED = 0.5
+"""Share of the numbers that a change touches."""
+SWITCHED = 0.2
+"""Share of the choices that a change draws anew."""
+
+
+def spread(history: History, encoding: Encoding, count: int) -> Assignment:
+    """Return the next of `count` configurations that lie in different layers of every parameter (a Latin hypercube).
+
+    Beyond `count`, and where what would be next is forbidden, it is a draw.
+
+    Reference: McKay et al., Technometrics 1979.
+    """
+    rng = generator(history.seed, "spread", count)
+    number = history.num_started
+    num_parameters = len(encoding.parameters)
+    layers_NP = rng.permuted(np.tile(np.arange(count), (num_parameters, 1)), axis=1).T
+    within_NP = rng.random((count, num_parameters))
+    if number < count:
+        assignment = encoding.decode((layers_NP[number] + within_NP[number]) / count)
+        if history.space.forbids(assignment) is None:
+            return assignment
+    return history.space.sample(generator(history.seed, "decision", number))
+
+
+class Pool:
+    """What may be started: draws from the space, and changes of the best trials; renewed every `RENEWED` starts.
+
+    It depends on the seed, on how many trials were started and on which are the best; what it held is kept, which only
+    saves time.
+    """
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._kept: dict[tuple[int, int, str, int], tuple[Assignment, list[Assignment]]] = {}
+
+    def propose(self, history: History, best: Sequence[TrialView], count: int) -> list[Assignment]:
+        """Return about `count` configurations: one half draws, the other half changes of `best`, if there are any."""
+        num_each = count // 2 // len(best) if best else 0
+        found = list(self._draws(history, count - num_each * len(best)))
+        for view in best:
+            found += self._changes(history, view, num_each)
+        return found
+
+    def _draws(self, history: History, count: int) -> list[Assignment]:
+        key = (history.seed, history.num_started // RENEWED, "", count)
+        if key not in self._kept:
+            rng = generator(*key[:2], "draws")
+            self._keep(key, {}, [history.space.sample(rng) for _ in range(count)])
+        return self._kept[key][1]
+
+    def _changes(self, history: History, view: TrialView, count: int) -> list[Assignment]:
+        key = (history.seed, history.num_started // RENEWED, view.trial, count)
+        if key not in self._kept or self._kept[key][0] != view.assignment:
+            rng = generator(*key[:2], "changes", view.trial)
+            made = [change(self._encoding, view.assignment, rng) for _ in range(count)]
+            self._keep(key, view.assignment, [one for one in made if history.space.forbids(one) is None])
+        return self._kept[key][1]
+
+    def _keep(self, key: tuple[int, int, str, int], of: Assignment, made: list[Assignment]) -> None:
+        if len(self._kept) >= KEPT:
+            self._kept.clear()
+        self._kept[key] = (of, made)
+
+
+def change(encoding: Encoding, assignment: Assignment, rng: np.random.Generator) -> Assignment:
+    """Return an assignment with some of its parameters changed, all by steps of one size."""
+    at_P = encoding.positions(assignment)
+    size = len(at_P)
+    step = SMALLEST_STEP * (LARGEST_STEP / SMALLEST_STEP) ** rng.random()
+    moved_P = at_P + step * rng.standard_normal(size) * (rng.random(size) < CHANGED)
+    # Reflected at both ends, so that none of them collects what is beyond it.
+    moved_P = np.abs(moved_P)
+    moved_P = np.clip(1 - np.abs(1 - moved_P), 0.0, 1.0)
+    drawn_P = rng.random(size)
+    is_idle = np.array([one.label not in assignment for one in encoding.parameters])
+    is_choice = encoding.is_choice_P
+    moved_P = np.where(is_choice, at_P, moved_P)
+    is_drawn = is_idle | (is_choice & (rng.random(size) < SWITCHED))
+    return encoding.decode(np.where(is_drawn, drawn_P, moved_P))

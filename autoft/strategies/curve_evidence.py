@@ -1,0 +1,117 @@
+"""What a model of learning curves is fitted on: the latest values of the trials, on a scale that suits it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoft.strategies.base import History, TrialView
+from autoft.strategies.curve_model import Observations
+from autoft.strategies.encoding import Encoding
+from autoft.strategies.rungs import loss_at
+
+LATEST = 2
+"""Rungs of a trial that count, from the last it came to: earlier ones say little beside them."""
+KEPT = 10_000
+"""Trials that are kept in mind before all are forgotten."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """What one trial came to."""
+
+    loss: float
+    """Its best, lower is better; infinite where it has no finite value."""
+    latest: tuple[tuple[int, float], ...]
+    """The last rungs that it came to, with its loss at each."""
+
+
+class Reader:
+    """Reads what trials came to; keeps it, since a trial changes seldom and is asked about at every decision."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[TrialView, tuple[int, ...], Standing]] = {}
+
+    def standing(self, history: History, view: TrialView, rungs: tuple[int, ...]) -> Standing:
+        """Return what a trial came to at the rungs."""
+        kept = self._kept.get(id(view))
+        if kept is not None and kept[0] is view and kept[1] == rungs:
+            return kept[2]
+        standing = _standing(history, view, rungs)
+        if len(self._kept) >= KEPT:
+            self._kept.clear()
+        self._kept[id(view)] = (view, rungs, standing)
+        return standing
+
+    def gather(
+        self, history: History, rungs: tuple[int, ...], encoding: Encoding, *, limit: int
+    ) -> Observations | None:
+        """Return what trials came to at the rungs; None where that is nothing, or all alike.
+
+        A trial's number is its place in the history. Of more than `limit` observations the best are taken, half of the
+        limit, and as many of the rest, evenly through their order.
+        """
+        found = [
+            (number, rung, loss)
+            for number, view in enumerate(history.trials)
+            for rung, loss in self.standing(history, view, rungs).latest
+        ]
+        losses_N = np.array([loss for _, _, loss in found])
+        if len(set(losses_N.tolist())) < 2:
+            return None
+        order = thinned(losses_N, limit)
+        numbers = [found[place][0] for place in order]
+        return Observations(
+            rows=encoding.encode([history.trials[number].assignment for number in numbers]),
+            trials=np.array(numbers),
+            epochs=np.array([found[place][1] for place in order]),
+            values=scaled(-losses_N)[order],
+        )
+
+
+def _standing(history: History, view: TrialView, rungs: tuple[int, ...]) -> Standing:
+    if view.kind != "trial" or view.status == "failed":
+        return Standing(loss=math.inf, latest=())
+    found: list[tuple[int, float]] = []
+    for rung in rungs:
+        loss = loss_at(history, view, rung)
+        if loss is None:
+            break
+        found.append((rung, loss))
+        if loss == math.inf:
+            break
+    own = loss_at(history, view, view.epoch) if view.values else None
+    return Standing(loss=math.inf if own is None else own, latest=tuple(found[-LATEST:]))
+
+
+def thinned(losses_N: np.ndarray, limit: int) -> np.ndarray:
+    """Return the places of at most `limit` losses: half of them the least, the others evenly from the rest."""
+    if len(losses_N) <= limit:
+        return np.arange(len(losses_N))
+    order = np.argsort(losses_N, kind="stable")
+    num_best = limit // 2
+    rest = order[num_best:]
+    even = rest[np.linspace(0, len(rest) - 1, limit - num_best).astype(int)]
+    return np.sort(np.concatenate([order[:num_best], even]))
+
+
+def scaled(values_N: np.ndarray) -> np.ndarray:
+    """Return values on a scale with mean 0 and variance 1 that neither outliers nor the unit of the metric bend.
+
+    It is half their normal quantiles, and half how far above the median they lie, up to the best.
+    """
+    from scipy.special import ndtri
+
+    _, where, counts = np.unique(values_N, return_inverse=True, return_counts=True)
+    quantiles_N = ndtri((np.cumsum(counts) - counts / 2)[where] / len(values_N))
+    finite_N = np.maximum(values_N, np.min(values_N[np.isfinite(values_N)]))
+    middle = np.median(finite_N)
+    height = finite_N.max() - middle
+    heights_N = np.clip((finite_N - middle) / height, -1.0, 1.0) if height > 0 else np.zeros(len(values_N))
+    return standard(standard(quantiles_N) + standard(heights_N))
+
+
+def standard(values_N: np.ndarray) -> np.ndarray:
+    """Return values less their mean, over their standard deviation where there is one."""
+    spread = values_N.std()
+    return np.asarray((values_N - values_N.mean()) / (spread if spread > 0 else 1.0))

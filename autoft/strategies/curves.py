@@ -1,0 +1,265 @@
+"""A surrogate on learning curves that chooses what is started and who goes on by one measure."""
+
+import heapq
+import math
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+
+from autoft.core.errors import ConfigError
+from autoft.core.seeds import generator
+from autoft.strategies.asha import Halving, order_at
+from autoft.strategies.base import Assignment, History, Promotion, Suggestion, TrialView, Verdict
+from autoft.strategies.candidates import Pool, spread
+from autoft.strategies.costs import epoch_cost
+from autoft.strategies.curve_evidence import Reader
+from autoft.strategies.curve_model import CurveModel, Hyperparameters, Observations, learn
+from autoft.strategies.encoding import Encoding
+from autoft.strategies.random import draw, tried
+from autoft.strategies.rungs import loss_at
+
+LIMIT = 220
+"""Observations that the model takes; more cost with their cube."""
+LEARNED_ON = 80
+"""Observations that the hyperparameters are learned on."""
+GROWTH = 1.3
+"""Of so many times more trials they are learned again."""
+CONSIDERED = 64
+"""Paused trials that are considered, the best ones; what is worse than so many is stopped."""
+NUM_BEST = 5
+"""Trials, the best ones, near which new configurations are considered."""
+NEAREST, FARTHEST = 0.01, 1.0
+"""Between them a target lies above the best, in standard deviations of what was seen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Use:
+    """What a slot is best used for: a trial that goes on, or something new."""
+
+    trial: str | None = None
+    assignment: Assignment = field(default_factory=dict)
+    words: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curves(Halving):
+    """Use each free slot for what is likeliest to beat a target soon, be it a new trial or one that is paused.
+
+    A Gaussian process on configuration and curve so far predicts how good every option is after the same cost. That
+    cost and the target are drawn for each decision: with little to spend trials that are nearly there win, with much
+    new ones do; a near target favours what is sure, a far one what is uncertain. At each rung a trial is paused unless
+    it is itself the likeliest. When no new trial will start, at each rung no more go on than halving would let.
+
+    As a searcher alone it suggests the likeliest new configuration; as a scheduler alone it weighs the paused trials
+    against new ones of its own.
+
+    Reference: the choice is MFPI-random of Rakotoarison et al., In-Context Freeze-Thaw Bayesian Optimization,
+    arXiv:2404.16795, with the horizon drawn evenly on a logarithmic scale and counted in cost.
+    """
+
+    reduction_factor: float = 2.0
+    """Rungs lie so many times apart."""
+    startup: int = 16
+    """Trials, spread over the space, before the model chooses; at most half of the budget's."""
+    candidates: int = 128
+    """New configurations that are considered, half of them near the best trials."""
+    _kept: dict[str, tuple[object, object]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was worked out last, each with what it was worked out from."""
+    _reader: Reader = field(default_factory=Reader, init=False, repr=False, compare=False)
+    _costs: dict[tuple[object, ...], float] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        Halving.__post_init__(self)
+        if self.startup < 1 or self.candidates < 2:
+            raise ConfigError("curves: startup must be at least 1 and candidates at least 2.")
+
+    def suggest(self, history: History, *, rungs: tuple[int, ...]) -> Suggestion:
+        """Return the likeliest new configuration; while there is too little to learn from, one that fills the space."""
+        if history.num_started >= self._num_startup(history):
+            before, kept = self._kept.get("use", (None, None))
+            use = kept if before is history and isinstance(kept, _Use) else self._best_use(history, rungs, ())
+            if use is not None and use.trial is None:
+                return Suggestion(assignment=use.assignment, reason=use.words)
+        assignment = spread(history, self._encoding(history), self._num_startup(history))
+        if assignment in tried(history):
+            assignment, _ = draw(history)
+        return Suggestion(assignment=assignment, reason="spread over the space, with too little to learn from")
+
+    def judge(self, history: History, view: TrialView) -> Verdict:
+        """Return whether `view` is itself the best use of its slot; if not, it is paused."""
+        if loss_at(history, view, view.epoch) == math.inf:
+            return Verdict(action="stop", reason=f"no finite value up to rung {view.epoch}")
+        if not self._has_opened(history):
+            return Verdict(action="pause", reason=f"at rung {view.epoch} it waits for those it is compared with")
+        rungs = self.rungs(history.num_epochs)
+        use = self._best_use(history, rungs, (*history.paused, view), standing=view)
+        if use is not None and use.trial == view.trial:
+            return Verdict(action="continue", reason=use.words)
+        loss = self._reader.standing(history, view, rungs).loss
+        num_better = sum(self._reader.standing(history, one, rungs).loss < loss for one in history.paused)
+        if num_better >= CONSIDERED:
+            return Verdict(action="stop", reason=f"{num_better} better trials are paused already at rung {view.epoch}")
+        other = "something new" if use is None or use.trial is None else f"trial {use.trial}"
+        return Verdict(action="pause", reason=f"at rung {view.epoch} {other} is the better use of its slot")
+
+    def promote(self, history: History, *, is_last_call: bool) -> Promotion | None:
+        """Return the paused trial that is the best use of a free slot; None where something new is."""
+        rungs = self.rungs(history.num_epochs)
+        if is_last_call:
+            left = self._left(history, rungs)
+            use = self._best_use(history, rungs, left, may_be_new=False)
+            if use is None and left:
+                return Promotion(trial=left[0].trial, reason=f"the best of those that are paused at {left[0].epoch}")
+        else:
+            use = self._best_use(history, rungs, history.paused) if self._has_opened(history) else None
+        self._kept["use"] = (history, use)
+        return None if use is None or use.trial is None else Promotion(trial=use.trial, reason=use.words)
+
+    def _num_startup(self, history: History) -> int:
+        trials = history.budget.trials
+        return self.startup if trials is None else min(self.startup, max(1, trials // 2))
+
+    def _has_opened(self, history: History) -> bool:
+        """Return whether so many trials came to the first rung, or ended, that the model chooses."""
+        first = self.rungs(history.num_epochs)[0]
+        trials = [view for view in history.trials if view.kind == "trial"]
+        count = sum(view.epoch >= first or view.status not in ("running", "paused") for view in trials)
+        return count >= self._num_startup(history)
+
+    def _left(self, history: History, rungs: tuple[int, ...]) -> tuple[TrialView, ...]:
+        """Return the paused trials that may go on when nothing new starts, the best of each rung first."""
+        found: list[TrialView] = []
+        for rung in rungs[:-1]:
+            order = order_at(history, rung)
+            allowed = max(1, math.floor(len(order) / self.reduction_factor))
+            allowed -= sum(view.epoch > rung or view.is_running for view in order)
+            paused = [view for view in order if view.status == "paused" and view.epoch == rung]
+            found += paused[: max(0, allowed)]
+        return tuple(found)
+
+    def _best_use(
+        self,
+        history: History,
+        rungs: tuple[int, ...],
+        options: tuple[TrialView, ...],
+        *,
+        standing: TrialView | None = None,
+        may_be_new: bool = True,
+    ) -> _Use | None:
+        """Return the best use of a slot, or None where nothing can be learned or chosen.
+
+        Args:
+            history: What is known.
+            rungs: At which trials are compared, and to which they go on.
+            options: Trials that may go on.
+            standing: That of them which has the slot.
+            may_be_new: Whether something new may be chosen.
+        """
+        others = len(history.running) - (standing is not None)
+        # What is paused by a verdict is asked about again at once, with all else the same.
+        asked = (
+            (history.space, history.budget, history.objective, history.seed, rungs, others, may_be_new),
+            sorted(view.trial for view in options),
+            [(view.assignment, view.values) for view in history.trials],
+        )
+        known, use = self._kept.get("best use", (None, None))
+        if known != asked:
+            use = self._find(history, rungs, options, others=others, may_be_new=may_be_new)
+            self._kept["best use"] = (asked, use)
+        return use if isinstance(use, _Use) else None
+
+    def _find(
+        self,
+        history: History,
+        rungs: tuple[int, ...],
+        options: tuple[TrialView, ...],
+        *,
+        others: int,
+        may_be_new: bool,
+    ) -> _Use | None:
+        encoding = self._encoding(history)
+        seen = self._reader.gather(history, rungs, encoding, limit=LIMIT)
+        if seen is None or not (options or may_be_new):
+            return None
+        num_epochs = sum(view.epoch for view in history.trials)
+        rng = generator(history.seed, "curves", history.num_started, num_epochs, others)
+        horizon = rungs[0] * (history.num_epochs / rungs[0]) ** rng.random()
+        target = float(seen.values.max()) + NEAREST * (FARTHEST / NEAREST) ** rng.random()
+        numbers = self._promising(history, rungs, options)
+        fresh = self._fresh(history, rungs) if may_be_new else []
+        views = [history.trials[number] for number in numbers]
+        assignments = [*(view.assignment for view in views), *fresh]
+        costs = np.array([*(view.epoch_cost for view in views), *(self._cost(history, one) for one in fresh)])
+        usual = float(np.median([view.epoch_cost for view in history.trials if view.kind == "trial"]))
+        reached = np.array([*(view.epoch for view in views), *([0] * len(fresh))])
+        means_M, deviations_M = self._model(history, rungs, seen, encoding).predict(
+            encoding.encode(assignments),
+            np.minimum(reached + np.maximum(1, np.round(horizon * usual / costs)), history.num_epochs),
+            np.array([*numbers, *([-1] * len(fresh))]),
+        )
+        words = f"of {len(assignments)} options the likeliest to pass the best within {horizon:.0f} usual epochs"
+        known = tried(history)
+        for best in np.argsort((target - means_M) / deviations_M, kind="stable"):
+            if best < len(views):
+                return _Use(trial=views[best].trial, words=words)
+            if assignments[best] not in known:
+                return _Use(assignment=assignments[best], words=words)
+        return None
+
+    def _promising(self, history: History, rungs: tuple[int, ...], options: tuple[TrialView, ...]) -> list[int]:
+        """Return the places in the history of the best of `options`."""
+        wanted = {view.trial for view in options}
+        losses = [
+            (self._reader.standing(history, view, rungs).loss, place)
+            for place, view in enumerate(history.trials)
+            if view.trial in wanted
+        ]
+        return [place for loss, place in sorted(losses)[:CONSIDERED] if loss < math.inf]
+
+    def _fresh(self, history: History, rungs: tuple[int, ...]) -> list[Assignment]:
+        """Return new configurations, some of them near the best trials."""
+        losses = [
+            (loss, place)
+            for place, view in enumerate(history.trials)
+            if (loss := self._reader.standing(history, view, rungs).loss) < math.inf
+        ]
+        best = [history.trials[place] for _, place in heapq.nsmallest(NUM_BEST, losses)]
+        return self._pool(history).propose(history, best, self.candidates)
+
+    def _cost(self, history: History, assignment: Assignment) -> float:
+        """Return the predicted cost of an epoch; kept for what has the same choices and whole numbers."""
+        key = tuple(item for item in assignment.items() if not isinstance(item[1], float))
+        if key not in self._costs:
+            self._costs[key] = epoch_cost(history.space.recipe(assignment))
+        return self._costs[key]
+
+    def _encoding(self, history: History) -> Encoding:
+        """Return the space's encoding; kept, which changes no decision."""
+        space, encoding = self._kept.get("encoding", (None, None))
+        if space is not history.space or not isinstance(encoding, Encoding):
+            encoding = Encoding(history.space)
+            self._kept["encoding"] = (history.space, encoding)
+            self._kept["pool"] = (history.space, Pool(encoding))
+        return encoding
+
+    def _pool(self, history: History) -> Pool:
+        """Return what new configurations come from; kept, which changes no decision."""
+        self._encoding(history)
+        return cast(Pool, self._kept["pool"][1])
+
+    def _model(self, history: History, rungs: tuple[int, ...], seen: Observations, encoding: Encoding) -> CurveModel:
+        """Return the model of what was seen.
+
+        Its hyperparameters are learned of the first trials alone, of more only when there are `GROWTH` times as many:
+        so they stay the same over many decisions, and keeping them, which changes no decision, saves the work.
+        """
+        count = len(history.trials)
+        early = history.replace(trials=history.trials[: int(GROWTH ** math.floor(math.log(count, GROWTH)))])
+        few = self._reader.gather(early, rungs, encoding, limit=LEARNED_ON) or seen
+        content = b"".join(part.tobytes() for part in (few.rows, few.trials, few.epochs, few.values))
+        known, hyperparameters = self._kept.get("hyperparameters", (None, None))
+        if known != content or not isinstance(hyperparameters, Hyperparameters):
+            hyperparameters = learn(few, encoding.groups_C)
+            self._kept["hyperparameters"] = (content, hyperparameters)
+        return CurveModel(seen, encoding.groups_C, hyperparameters)

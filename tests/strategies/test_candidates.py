@@ -1,0 +1,41 @@
+import numpy as np
+
+from autoft.strategies.candidates import Pool, change, spread
+from autoft.strategies.encoding import Encoding
+from tests.strategies.worlds import branching_space, history, trial
+
+SPACE = branching_space()
+ENCODING = Encoding(SPACE)
+
+
+def started(count: int, *, seed: int = 0):
+    return history(space=SPACE, seed=seed).replace(trials=tuple(trial(n + 1, [0.1]) for n in range(count)))
+
+
+def test_a_spread_has_one_configuration_in_each_layer_of_each_range():
+    layers = [int(spread(started(n), ENCODING, 9)["batch_size"]) for n in range(9)]
+    assert sorted(layers) == [16, 16, 16, 32, 32, 32, 64, 64, 64]
+
+
+def test_beyond_its_number_a_spread_is_a_draw():
+    SPACE.validate(spread(started(9), ENCODING, 9))
+
+
+def test_a_change_is_an_assignment_with_exactly_its_active_parameters():
+    rng = np.random.default_rng(0)
+    base = SPACE.default()
+    made = [change(ENCODING, base, rng) for _ in range(200)]
+    for one in made:
+        SPACE.validate(one)
+    assert len({one["optimizer"] for one in made}) == 2
+    assert sum(one["optimizer"] == base["optimizer"] for one in made) > 140
+
+
+def test_what_is_considered_depends_on_the_seed_and_the_starts_alone():
+    best = [trial(1, [0.9], assignment=SPACE.default())]
+    one = Pool(ENCODING)
+    first = one.propose(started(16), best, 20)
+    assert len(first) == 20
+    assert one.propose(started(17), best, 20) == first == Pool(ENCODING).propose(started(16), best, 20)
+    assert one.propose(started(24), best, 20) != first
+    assert one.propose(started(16, seed=1), best, 20) != first

@@ -1,0 +1,93 @@
+import statistics
+
+import pytest
+
+from autoft.core.errors import ConfigError
+from autoft.strategies import Composite, Continue, Pause, Start
+from autoft.strategies.asha import AshaPromote
+from autoft.strategies.curves import CONSIDERED, Curves
+from autoft.strategies.random import Random
+from autoft.strategies.simulate import simulate
+from tests.strategies.worlds import LOG_LOSS, accuracy_curve, branching_space, history, loss_of, trial
+
+SPACE = branching_space()
+
+
+def both(**options):
+    curves = Curves(**options)
+    return Composite(searcher=curves, scheduler=curves)
+
+
+@pytest.fixture(scope="module")
+def done():
+    return simulate(both(), history(space=SPACE, trials=40, epochs=27, slots=4), accuracy_curve)
+
+
+def test_every_trial_stops_at_the_first_rung_until_the_model_chooses(done):
+    ends = [d.until_epoch for d in done.decisions if isinstance(d, Start) and d.kind == "trial"]
+    assert set(ends) == {3}
+    first = next(i for i, d in enumerate(done.decisions) if isinstance(d, Continue))
+    assert sum(view.epoch >= 3 for view in done.steps[first][0].trials) >= 16
+
+
+def test_paused_trials_go_on(done):
+    paused = {d.trial for d in done.decisions if isinstance(d, Pause)}
+    assert paused & {d.trial for d in done.decisions if isinstance(d, Continue)}
+
+
+def test_the_best_configuration_is_trained_to_its_end(done):
+    best = max(done.history.trials, key=lambda view: max([v for v in view.values if v is not None], default=0.0))
+    assert best.epoch == 27
+
+
+def test_few_train_long_and_many_do_not(done):
+    epochs = [view.epoch for view in done.history.trials if view.kind == "trial"]
+    assert statistics.median(epochs) <= 6
+    assert done.num_epochs < 40 * 27 / 3
+
+
+def test_a_trial_without_a_finite_value_is_stopped():
+    now = history(space=SPACE).replace(trials=(trial(1, [None] * 3),))
+    assert Curves().judge(now, now.trials[0]).action == "stop"
+
+
+def test_a_trial_that_is_worse_than_all_that_are_considered_is_stopped_and_not_kept():
+    views = [
+        trial(n, [0.5 + n / 1000] * 3, status="paused", assignment=SPACE.default()) for n in range(1, CONSIDERED + 1)
+    ]
+    last = trial(CONSIDERED + 1, [0.1] * 3, assignment=SPACE.default())
+    now = history(space=SPACE, trials=None, seconds=1e6, epochs=27).replace(trials=(*views, last))
+    verdict = Curves().judge(now, last)
+    assert verdict.action == "stop"
+    assert verdict.reason == f"{CONSIDERED} better trials are paused already at rung 3"
+
+
+def test_of_trials_that_cost_more_an_epoch_fewer_epochs_are_weighed():
+    dear = simulate(both(), history(space=SPACE, trials=30, epochs=27, slots=4, objective=LOG_LOSS), loss_curve)
+    costs = {view.trial: view.epoch_cost for view in dear.history.trials if view.kind == "trial"}
+    assert len(set(costs.values())) > 1
+
+
+def loss_curve(view):
+    height = 1.0 if view.kind == "probe" else loss_of(dict(view.assignment))
+    return [height + 2.0 / epoch for epoch in range(1, 28)]
+
+
+def lowest_and_epochs(strategy, seed):
+    search = simulate(
+        strategy, history(space=SPACE, objective=LOG_LOSS, trials=40, epochs=27, slots=4, seed=seed), loss_curve
+    )
+    losses = [loss_of(dict(view.assignment)) for view in search.history.trials if view.kind == "trial"]
+    return min(losses), search.num_epochs
+
+
+def test_it_beats_random_draws_by_a_wide_margin_on_a_quadratic_with_branches():
+    random = [lowest_and_epochs(Composite(searcher=Random(), scheduler=AshaPromote()), seed)[0] for seed in range(4)]
+    model = [lowest_and_epochs(both(), seed)[0] for seed in range(4)]
+    assert statistics.mean(model) < 0.6 * statistics.mean(random)
+
+
+@pytest.mark.parametrize("options", [{"startup": 0}, {"candidates": 1}, {"grace": 0}, {"reduction_factor": 1.0}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        Curves(**options)
