@@ -1,0 +1,17 @@
+"""Experience: what earlier searches found, mapped to the space at hand, as a portfolio and a prior."""
+
+from autoft.strategies.experience.lessons import Lessons
+from autoft.strategies.experience.model import DataFacts, Experience, PastSearch, PastTrial, flattened, past_search
+from autoft.strategies.experience.parquet import from_bytes, to_bytes
+
+__all__ = [
+    "DataFacts",
+    "Experience",
+    "Lessons",
+    "PastSearch",
+    "PastTrial",
+    "flattened",
+    "from_bytes",
+    "past_search",
+    "to_bytes",
+]
