@@ -22,9 +22,10 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "resources": ((Resources,), "an autoft.Resources"),
     "address": ((str,), "'auto' or 'host:port'"),
     "seed": ((int,), "a whole number"),
+    "learn_from": ((str, Path, Sequence), "a run folder or experience file, or a list of them"),
     "keep": ((int,), "a whole number"),
 }
-_MAY_BE_NONE = _KINDS.keys() - {"out", "searcher", "scheduler", "seed", "keep"}
+_MAY_BE_NONE = _KINDS.keys() - {"out", "scheduler", "seed", "learn_from", "keep"}
 
 
 def check_arguments(**given: Any) -> None:

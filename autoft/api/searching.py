@@ -13,13 +13,16 @@ from typing import Any
 
 from autoft import backbones
 from autoft.api.arguments import check_arguments
+from autoft.api.experience import learned
 from autoft.api.folder import (
     find_dataset,
     place_dataset,
+    read_experience,
     read_search,
     remove_run,
     require_empty,
     write_environment,
+    write_experience,
     write_quarantine,
     write_search,
 )
@@ -37,6 +40,7 @@ from autoft.engine.search import run_search
 from autoft.record.lock import WriterLock
 from autoft.space import SearchSpace, load_space
 from autoft.strategies import build_strategy
+from autoft.strategies.experience import Experience
 
 SEEDS = 2**32
 """Seeds are below it, as numpy's and scikit-learn's are."""
@@ -65,7 +69,7 @@ def search(
     overrides: Mapping[str, Any] | None = None,
     metric: str | Sequence[str] | None = None,
     budget: Budget | None = None,
-    searcher: str | StrategyConfig = "tpe",
+    searcher: str | StrategyConfig | None = None,
     scheduler: str | StrategyConfig = "asha",
     resources: Resources | None = None,
     address: str | None = None,
@@ -73,6 +77,7 @@ def search(
     seed: int = 0,
     deterministic: bool = False,
     limits: Mapping[str, float] | None = None,
+    learn_from: str | Path | Sequence[str | Path] = (),
     keep: int = 3,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -91,7 +96,8 @@ def search(
         metric: What ranks the trials, "accuracy" if None; "-log_loss" and the like say that less is better. A sequence:
             trials that no other dominates in all of these lead, among them the best by the first.
         budget: How much may be used; what it leaves open is the space's default.
-        searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options.
+        searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options. None: "tpe";
+            "transfer" for a search that learns from earlier ones.
         scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options.
         resources: What a trial gets, and how many run side by side.
         address: None: Ray on this machine; "auto" or "host:port": a cluster that this machine is part of.
@@ -102,6 +108,8 @@ def search(
             measured still decides where it must: a budget of seconds, a metric or limit of latency or memory.
         limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
             parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
+        learn_from: Earlier searches: run folders, folders of them, files that `autoft experience build` made, or
+            "shipped". What they found is copied into the run folder.
         keep: Checkpoints of so many leading trials are kept.
         listener: Called with a `Progress` after every event.
 
@@ -125,6 +133,7 @@ def search(
         address=address,
         out=out,
         seed=seed,
+        learn_from=learn_from,
         keep=keep,
     )
     store = Store.open(out)
@@ -133,8 +142,8 @@ def search(
     kept_limits = check_limits(limits or {})
     budget = budget or Budget()
     resources = resources or Resources()
-    strategies = _strategy(searcher), _strategy(scheduler)
-    build_strategy(*strategies)  # refuses what is wrong with them
+    sources = [learn_from] if isinstance(learn_from, str | Path) else list(learn_from)
+    strategies = _strategies(searcher, scheduler, learns=bool(sources))
     if keep < 1:
         raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
     if not 0 <= seed < SEEDS:
@@ -158,6 +167,7 @@ def search(
         chosen, left_out = _within_limits(chosen, kept_limits)
         for backbone in chosen.backbones():
             backbones.locate(backbone)
+        experience = learned(sources, task=prepared.task, space=chosen, dataset=prepared.path)
         config = SearchConfig(
             task=prepared.task,
             data=prepared.spec,
@@ -175,9 +185,9 @@ def search(
             deterministic=deterministic or resources.concurrent == 1,
             limits=kept_limits,
         )
-        for line in (*prepared.describe(), *prepared.warnings, *left_out):
+        for line in (*prepared.describe(), *prepared.warnings, *left_out, *_learning(experience)):
             _say(listener, "reading the data", start, line)
-        path = _lay_run(store, config, prepared)
+        path, config = _lay_run(store, config, prepared, experience)
     try:
         with _resumable(out):
             run_search(
@@ -185,6 +195,7 @@ def search(
                 store=store,
                 dataset_path=str(path),
                 listener=listener,
+                evidence=read_experience(store, config),
                 seconds_before=time.monotonic() - start,
             )
     except UserError:
@@ -215,6 +226,7 @@ def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener 
     grown = config if budget is None else _grown(config, budget)
     check_request(grown.resources, grown.address)
     path = find_dataset(store, grown.fingerprint)
+    evidence = read_experience(store, grown)
     if grown != config:
         lock = WriterLock(store.within("results"))
         try:
@@ -223,7 +235,12 @@ def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener 
             lock.release()
     with _resumable(run):
         run_search(
-            grown, store=store, dataset_path=str(path), listener=listener, seconds_before=time.monotonic() - start
+            grown,
+            store=store,
+            dataset_path=str(path),
+            listener=listener,
+            evidence=evidence,
+            seconds_before=time.monotonic() - start,
         )
     return SearchResult(run)
 
@@ -240,8 +257,12 @@ def _resumable(run: str | Path) -> Iterator[None]:
         raise DiskFullError(f"{error} Make room, then go on with: {line}") from error
 
 
-def _lay_run(store: Store, config: SearchConfig, prepared: Prepared) -> Path:
-    """Make the run folder; `search.yaml` comes last, so that a folder with one is whole.
+def _lay_run(
+    store: Store, config: SearchConfig, prepared: Prepared, experience: Experience | None
+) -> tuple[Path, SearchConfig]:
+    """Make the run folder and return where the rows lie, and the search with the hash of what it learns from.
+
+    `search.yaml` comes last, so that a folder with one is whole.
 
     Raises:
         WorkError: If the disk refuses; nothing is left then.
@@ -250,12 +271,22 @@ def _lay_run(store: Store, config: SearchConfig, prepared: Prepared) -> Path:
         path = place_dataset(store, prepared.path, prepared.fingerprint)
         write_quarantine(store, [(row.row, row.reason) for row in prepared.quarantine])
         write_environment(store)
+        if experience is not None:
+            config = dataclasses.replace(config, experience=write_experience(store, experience))
         write_search(store, config)
     except OSError as error:
         with contextlib.suppress(OSError):
             remove_run(store)
         raise WorkError(f"The output folder '{store.path()}' cannot be written: {error.strerror or error}.") from error
-    return path
+    return path, config
+
+
+def _learning(experience: Experience | None) -> Iterator[str]:
+    """Yield the line that says what the search learns from."""
+    if experience is not None:
+        searches = len(experience.searches)
+        noun = "search" if searches == 1 else "searches"
+        yield f"learning from {searches} earlier {noun} with {experience.num_trials:,} trials"
 
 
 def _refuse_within(store: Store, out: str | Path, source: Any) -> None:
@@ -303,6 +334,17 @@ def _within_limits(space: SearchSpace, limits: Mapping[str, float]) -> tuple[Sea
 def _num_parameters(backbone: str) -> int:
     """Return the published parameters of a backbone, 0 where they are not known."""
     return int(catalog.entry("backbone", backbone).facts.get("parameters", 0))
+
+
+def _strategies(
+    searcher: str | StrategyConfig | None, scheduler: str | StrategyConfig, *, learns: bool
+) -> tuple[StrategyConfig, StrategyConfig]:
+    """Return both as configs, each built once to refuse what is wrong with it."""
+    found = _strategy(searcher or ("transfer" if learns else "tpe")), _strategy(scheduler)
+    build_strategy(*found)
+    if found[0].name == "transfer" and not learns:
+        raise ConfigError("The searcher transfer needs earlier searches to learn from; give them with --learn-from.")
+    return found
 
 
 def _strategy(given: str | StrategyConfig) -> StrategyConfig:

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
-from autoft.space import Assignment, Choice, SearchSpace
-from autoft.strategies.base import History, Suggestion, TrialView
+from autoft.space import Choice, SearchSpace
+from autoft.strategies.base import Assignment, History, Suggestion, TrialView
 from autoft.strategies.experience.encoding import Points, typical_distance
-from autoft.strategies.experience.lessons import Lessons, Losses, key_of
+from autoft.strategies.experience.lessons import Candidates, Key, Lessons, key_of
 from autoft.strategies.experience.model import DataFacts, Experience
 from autoft.strategies.random import draw, tried
 from autoft.strategies.rungs import loss_at
 
-MAX_TRIALS = 250
+MAX_TRIALS = 200
 """Own trials that the model is fitted on: the better half of it, and the others evenly over their order."""
 TOP_DRAWS = 300
 """Candidates that go on to the model: those of the lessons with the least expected loss."""
@@ -81,15 +81,22 @@ class Transfer:
         """
         if history.evidence is None:
             raise ConfigError("The searcher transfer needs experience; give it with --learn-from RUN.")
+        if (first := self.first(history)) is not None:
+            return first
+        known = {key_of(assignment) for assignment in tried(history)}
+        return self._improve(history, self.lessons(history.space, history.evidence), known, rungs)
+
+    def first(self, history: History) -> Suggestion | None:
+        """Return the next of the portfolio, or None once all of it was tried, or where there is no experience."""
+        if history.evidence is None or self.portfolio == 0:
+            return None
         lessons = self.lessons(history.space, history.evidence)
         known = {key_of(assignment) for assignment in tried(history)}
         for place, assignment in enumerate(lessons.portfolio(self.portfolio), start=1):
             if key_of(assignment) not in known:
-                return Suggestion(
-                    assignment=assignment,
-                    reason=f"number {place} of a portfolio from {lessons.num_searches} earlier searches",
-                )
-        return self._improve(history, lessons, known, rungs)
+                reason = f"number {place} of a portfolio from {_sources(lessons)}"
+                return Suggestion(assignment=assignment, reason=reason)
+        return None
 
     def lessons(self, space: SearchSpace, experience: Experience) -> Lessons:
         """Return what experience teaches about a space; made once, which changes no suggestion."""
@@ -100,35 +107,29 @@ class Transfer:
             found = self._cache[key] = Lessons(space, experience)
         return found
 
-    def _improve(
-        self,
-        history: History,
-        lessons: Lessons,
-        known: set[frozenset[tuple[str, bool, object]]],
-        rungs: tuple[int, ...],
-    ) -> Suggestion:
+    def _improve(self, history: History, lessons: Lessons, known: set[Key], rungs: tuple[int, ...]) -> Suggestion:
         own = _own(history, rungs)
-        said = lessons.losses([view.assignment for view in own.views])
+        points, said = lessons.points(view.assignment for view in own.views)
         weights = lessons.weights(said, range(own.num_ranked), target_of(history))
-        assignments, losses = _candidates(history, lessons, own, weights, known)
-        if not assignments:
+        candidates = _candidates(history, lessons, own, weights, known)
+        if not candidates.assignments:
             drawn, _ = draw(history)
             return Suggestion(assignment=drawn, reason="a random draw: all that experience suggests was tried already")
-        expected = losses @ weights
+        expected = candidates.losses @ weights
         if own.num_ranked < 2:
             best = int(np.argmin(expected))
-            return Suggestion(assignment=assignments[best], reason=f"the best by {_sources(lessons)}")
+            return Suggestion(assignment=candidates.assignments[best], reason=f"the best by {_sources(lessons)}")
         improvement = _expected_improvement(
-            points=lessons.encoder.points(view.assignment for view in own.views),
+            points=points,
             expected=said @ weights,
             places=own.places,
-            candidates=lessons.encoder.points(assignments),
+            candidates=candidates.points,
             candidates_expected=expected,
             scale=REACH * typical_distance(len(own.views[0].assignment)),
         )
         best = int(np.argmax(improvement))
         return Suggestion(
-            assignment=assignments[best],
+            assignment=candidates.assignments[best],
             reason=f"the greatest expected improvement by {_sources(lessons)} and {own.num_ranked} own trials",
         )
 
@@ -178,25 +179,26 @@ def _own(history: History, rungs: tuple[int, ...]) -> _Own:
 
 
 def _candidates(
-    history: History,
-    lessons: Lessons,
-    own: _Own,
-    weights: NDArray[np.float64],
-    known: set[frozenset[tuple[str, bool, object]]],
-) -> tuple[list[Assignment], Losses]:
-    """Return what may be tried, with what each search says of it; nothing that was tried."""
-    pool, losses = lessons.candidates
-    order = np.argsort(losses @ weights, kind="stable")
-    kept = [int(place) for place in order[: TOP_DRAWS + len(known)] if key_of(pool[place]) not in known][:TOP_DRAWS]
-    found: list[Assignment] = [pool[place] for place in kept]
+    history: History, lessons: Lessons, own: _Own, weights: NDArray[np.float64], known: set[Key]
+) -> Candidates:
+    """Return what may be tried: the best of the lessons, and neighbours of the best own trials; nothing tried."""
+    pool = lessons.candidates
+    order = np.argsort(pool.losses @ weights, kind="stable")[: TOP_DRAWS + len(known)].tolist()
+    kept = [place for place in order if pool.keys[place] not in known][:TOP_DRAWS]
     rng = generator(history.seed, "decision", history.num_started, "transfer")
-    near: list[Assignment] = []
+    near: dict[Key, Assignment] = {}
     top = own.views[: min(10, max(3, own.num_ranked // 10), own.num_ranked)]
     for number in range(NEIGHBOURS if top else 0):
         assignment = neighbour(history.space, top[number % len(top)].assignment, rng)
-        if history.space.forbids(assignment) is None and key_of(assignment) not in known:
-            near.append(assignment)
-    return [*found, *near], np.concatenate([losses[kept], lessons.losses(near)])
+        if history.space.forbids(assignment) is None and (key := key_of(assignment)) not in known:
+            near[key] = assignment
+    points, losses = lessons.fresh_points(list(near.values()))
+    return Candidates(
+        assignments=(*(pool.assignments[place] for place in kept), *near.values()),
+        keys=(*(pool.keys[place] for place in kept), *near),
+        points=np.concatenate([pool.points[kept], points]),
+        losses=np.concatenate([pool.losses[kept], losses]),
+    )
 
 
 def neighbour(space: SearchSpace, assignment: Assignment, rng: np.random.Generator) -> Assignment:
@@ -235,9 +237,6 @@ def _expected_improvement(
         candidates_expected: What the lessons say of them.
         scale: Length over which outcomes are alike, on the cube.
     """
-    from scipy.linalg import cho_solve, solve_triangular
-    from scipy.special import ndtr
-
     count = len(places)
     centred = expected[:count] - expected[:count].mean()
     spread = float(centred @ centred)
@@ -249,15 +248,14 @@ def _expected_improvement(
     residual[:count] = places - mean_points[:count]
     covariance = _kernel(points, points, scale)
     cross = _kernel(candidates, points, scale)
-    lower = np.linalg.cholesky(covariance + NOISE * np.eye(len(points)))
-    pull_of = cho_solve((lower, True), residual)
-    means = mean_candidates + cross @ pull_of
-    narrowed = solve_triangular(lower, cross.T, lower=True)
-    deviations = np.sqrt(np.maximum(SIGNAL - (narrowed * narrowed).sum(0), 1e-6))
-    best = float((mean_points + covariance @ pull_of).min())
+    inverse = np.linalg.inv(covariance + NOISE * np.eye(len(points)))
+    means = mean_candidates + cross @ (inverse @ residual)
+    deviations = np.sqrt(np.maximum(SIGNAL - ((cross @ inverse) * cross).sum(1), 1e-6))
+    best = float((mean_points + covariance @ (inverse @ residual)).min())
     z = (best - means) / deviations
+    below = np.array([0.5 * math.erfc(-place / math.sqrt(2)) for place in z.tolist()])
     density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    improvement: NDArray[np.float64] = deviations * (z * ndtr(z) + density)
+    improvement: NDArray[np.float64] = deviations * (z * below + density)
     return improvement
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoft.space import Assignment, Choice, SearchSpace
+from autoft.space import Choice, SearchSpace
 
+Assignment = Mapping[str, Any]
+"""Values (JSON scalars) of exactly the active varying parameters, by label."""
 SPREAD = 0.5
 """Height of a choice's own axis: two values of a choice lie `SPREAD * sqrt(2)` apart."""
 IDLE = 0.5
@@ -42,7 +44,7 @@ class Encoder:
         rows = [self._point(assignment) for assignment in assignments]
         return np.array(rows, dtype=np.float64).reshape(len(rows), self.num_axes)
 
-    def _point(self, assignment: Mapping[str, Any]) -> list[float]:
+    def _point(self, assignment: Assignment) -> list[float]:
         point = self._idle.copy()
         for label, value in assignment.items():
             number = self._numbers.get(label)

@@ -56,7 +56,7 @@ class Forest:
             _depth=max(tree.max_depth for tree in trees),
             _means=np.zeros((len(nodes), num_searches)),
         )
-        forest._fill(points, losses, search)  # noqa: SLF001
+        forest._fill(points, losses, search)
         return forest
 
     def _fill(self, points: Points, losses: NDArray[np.float64], search: NDArray[np.int64]) -> None:
@@ -78,7 +78,10 @@ class Forest:
         at = np.broadcast_to(self._roots, (len(values), len(self._roots))).copy()
         for _ in range(self._depth):
             goes_left = values[rows, self._feature[at]] <= self._threshold[at]
-            at = np.where(goes_left, self._left[at], self._right[at])
+            below = np.where(goes_left, self._left[at], self._right[at])
+            if np.array_equal(below, at):
+                break
+            at = below
         return at
 
     def losses(self, points: Points) -> NDArray[np.float64]:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
-from autoft.space import Assignment, SearchSpace
+from autoft.space import SearchSpace
 from autoft.strategies.experience import similarity
-from autoft.strategies.experience.encoding import Encoder
+from autoft.strategies.experience.encoding import Assignment, Encoder, Points
 from autoft.strategies.experience.forest import Forest
 from autoft.strategies.experience.mapping import Mapper
 from autoft.strategies.experience.model import DataFacts, Experience, PastSearch, PastTrial
@@ -26,6 +26,17 @@ EVEN = 1e-3
 """Share of the mean loss in what the portfolio lessens: among equals, what is good on all data sets comes first."""
 
 Losses = NDArray[np.float64]
+Key = frozenset[tuple[str, bool, object]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidates:
+    """Assignments, each with its key, its point and what each search says of it."""
+
+    assignments: tuple[Assignment, ...]
+    keys: tuple[Key, ...]
+    points: Points
+    losses: Losses
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,14 @@ class Lessons:
     def _learned(self) -> "_Learned":
         return _learned(self.space, self.experience)
 
+    def require(self) -> None:
+        """Refuse experience of which nothing is in the space.
+
+        Raises:
+            ConfigError: If so.
+        """
+        _ = self._learned
+
     @property
     def num_trials(self) -> int:
         """Trials that could be mapped to the space, of those that are used."""
@@ -55,13 +74,37 @@ class Lessons:
         return len(self._learned.searches)
 
     @cached_property
-    def encoder(self) -> Encoder:
-        """The points of the space's assignments."""
+    def _encoder(self) -> Encoder:
         return Encoder(self.space)
 
+    @cached_property
+    def _memory(self) -> dict[Key, tuple[Points, Losses]]:
+        """What was computed for assignments that were asked about; it only saves time."""
+        return {}
+
+    def points(self, assignments: Iterable[Assignment]) -> tuple[Points, Losses]:
+        """Return where assignments lie, and what each search says of them: (assignments, axes), (.., searches).
+
+        A loss is 0 for the best of the search, and 1 for its middle trial or what is worse.
+        """
+        given = list(assignments)
+        keys = [key_of(assignment) for assignment in given]
+        new = {key: assignment for key, assignment in zip(keys, given, strict=True) if key not in self._memory}
+        if new:
+            points = self._encoder.points(new.values())
+            self._memory.update(zip(new, zip(points, self._learned.forest.losses(points), strict=True), strict=True))
+        shape = (len(given), -1) if given else (0, self.num_searches)
+        points = np.array([self._memory[key][0] for key in keys]).reshape(len(given), self._encoder.num_axes)
+        return points, np.array([self._memory[key][1] for key in keys]).reshape(shape)
+
+    def fresh_points(self, assignments: Sequence[Assignment]) -> tuple[Points, Losses]:
+        """Return the same as `points`, remembering nothing: for what will not be asked about again."""
+        points = self._encoder.points(assignments)
+        return points, self._learned.forest.losses(points)
+
     def losses(self, assignments: Iterable[Assignment]) -> Losses:
-        """Return what each search says of assignments: 0 the best, 1 the middle or worse; (assignments, searches)."""
-        return self._learned.forest.losses(self.encoder.points(assignments))
+        """Return what each search says of assignments, of shape (assignments, searches)."""
+        return self.points(assignments)[1]
 
     def relevance(self, target: DataFacts | None = None) -> NDArray[np.float64]:
         """Return how alike the data of each search are to `target`, or to the experience's own, from 0 to 1."""
@@ -79,30 +122,32 @@ class Lessons:
         return similarity.weights(self.relevance(target), losses, order)
 
     @cached_property
-    def candidates(self) -> tuple[tuple[Assignment, ...], Losses]:
-        """What may be tried: what was good elsewhere and draws from the space, each once, with their losses."""
+    def candidates(self) -> "Candidates":
+        """What may be tried: what was good elsewhere, and draws from the space; each once."""
         rng = generator(0, "lessons", "draws")
         found = [*self._learned.good, *(self.space.sample(rng) for _ in range(DRAWS))]
-        unique = tuple({key_of(assignment): assignment for assignment in found}.values())
-        return unique, self.losses(unique)
+        unique = {key_of(assignment): assignment for assignment in found}
+        assignments = tuple(unique.values())
+        points, losses = self.fresh_points(assignments)
+        return Candidates(assignments=assignments, keys=tuple(unique), points=points, losses=losses)
 
     def portfolio(self, size: int) -> tuple[Assignment, ...]:
         """Return what to try first: each lessens most the mean, over searches, of the best loss so far.
 
         Reference: Feurer et al., Auto-Sklearn 2.0, arXiv:2007.04074, section 3.1: the greedy portfolio.
         """
-        assignments, losses = self.candidates
+        losses = self.candidates.losses
         relevance = self.relevance()
         shares = relevance / relevance.sum()
         mean = losses @ shares
         best = np.ones(losses.shape[1])
         chosen: list[int] = []
-        for _ in range(min(size, len(assignments))):
+        for _ in range(min(size, len(losses))):
             gains = np.minimum(losses, best) @ shares + EVEN * mean
             gains[chosen] = np.inf
             chosen.append(int(np.argmin(gains)))
             best = np.minimum(best, losses[chosen[-1]])
-        return tuple(assignments[place] for place in chosen)
+        return tuple(self.candidates.assignments[place] for place in chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +206,6 @@ def _tasks(experience: Experience) -> str:
     return ", ".join(sorted({search.task for search in experience.searches})) or "no search"
 
 
-def key_of(assignment: Assignment) -> frozenset[tuple[str, bool, object]]:
+def key_of(assignment: Assignment) -> Key:
     """Return what equal assignments have in common; true and 1 are two things."""
     return frozenset((label, value is True or value is False, value) for label, value in assignment.items())

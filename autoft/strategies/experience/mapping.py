@@ -1,9 +1,9 @@
 """Recipes of earlier searches as assignments of another space, by parameter path.
 
 The rule, path by path: what the space does not vary is left to the space; what the recipe does not say, or says by no
-number where one is due, takes the space's default; a number beyond a range takes its nearer end, one between two values the nearest; a number that is not
-among the choices of a number takes the nearest choice. A branch or a value that the space does not offer makes the
-trial useless here, if that choice is active: it is left out.
+number where one is due, takes the space's default; a number beyond a range takes its nearer end, one between two values
+the nearest; a number that is not among the choices of a number takes the nearest choice. A branch or a value that the
+space does not offer makes the trial useless here, if that choice is active: it is left out.
 """
 
 import math

@@ -188,7 +188,10 @@ def past_search(
         seconds: One a trial: wall clock of its epochs.
     """
     sign = -1.0 if maximize else 1.0
-    losses = [[sign * value if _is_finite(value) else math.inf for value in curve] for curve in curves]
+    losses = [
+        [sign * value if value is not None and math.isfinite(value) else math.inf for value in curve]
+        for curve in curves
+    ]
     bests = [min(curve, default=math.inf) for curve in losses]
     finite = [best for best in bests if best < math.inf]
     best, middle = (min(finite), statistics.median(finite)) if finite else (0.0, 0.0)
@@ -212,10 +215,6 @@ def past_search(
         facts=facts or DataFacts(),
         trials=trials,
     )
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def flattened(recipe: Mapping[str, Any], *, above: str = "") -> dict[str, Any]:

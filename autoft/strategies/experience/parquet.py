@@ -19,20 +19,19 @@ KIND: Final = "experience"
 MAX_BYTES: Final = 256 << 20
 _KEY: Final = b"autoft"
 _SEARCH: Final = ("name", "task", "fingerprint", "objective", "epochs", "facts")
-SCHEMA: Final = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("fingerprint", pa.string(), nullable=False),
-        pa.field("objective", pa.string(), nullable=False),
-        pa.field("epochs", pa.int32(), nullable=False),
-        pa.field("facts", pa.string(), nullable=False),
-        pa.field("recipe", pa.string(), nullable=False),
-        pa.field("losses", pa.list_(pa.float64()), nullable=False),
-        pa.field("epoch_cost", pa.float64(), nullable=False),
-        pa.field("seconds", pa.float64(), nullable=False),
-    ]
-)
+_COLUMNS: Final[dict[str, pa.DataType]] = {
+    "name": pa.string(),
+    "task": pa.string(),
+    "fingerprint": pa.string(),
+    "objective": pa.string(),
+    "epochs": pa.int32(),
+    "facts": pa.string(),
+    "recipe": pa.string(),
+    "losses": pa.list_(pa.float64()),
+    "epoch_cost": pa.float64(),
+    "seconds": pa.float64(),
+}
+SCHEMA: Final = pa.schema([pa.field(name, type_, nullable=False) for name, type_ in _COLUMNS.items()])
 
 
 def to_bytes(experience: Experience) -> bytes:
