@@ -42,7 +42,7 @@ def test_the_arguments_of_search() -> None:
             "out",
             "seed",
             "deterministic",
-            "limits",
+            "limits", "learn_from",
             "keep",
             "listener",
         ),
