@@ -66,7 +66,7 @@ def nearest_value(domain: Domain, given: Any) -> Any:
     if isinstance(domain, Choice):
         numbers = [value for value in domain.values if _is_number(value)]
         if _is_number(given) and numbers and not any(same_value(given, value) for value in domain.values):
-            return min(numbers, key=lambda value: _distance(value, given))
+            return _nearest(numbers, float(given))
         return MISSING
     return domain.at(domain.position(_within(domain, given))) if _is_number(given) else domain.default
 
@@ -77,9 +77,11 @@ def _within(domain: Domain, number: float) -> float:
     return float(min(max(number, low), high))
 
 
-def _distance(one: float, other: float) -> float:
-    """Return how far two numbers lie apart, by their ratio where both are above 0."""
-    return abs(math.log(one / other)) if min(one, other) > 0 else abs(one - other)
+def _nearest(numbers: list[float], given: float) -> float:
+    """Return the number nearest to `given`, by their ratio where all are above 0."""
+    if min(*numbers, given) > 0:
+        return min(numbers, key=lambda number: abs(math.log(number) - math.log(given)))
+    return min(numbers, key=lambda number: abs(number - given))
 
 
 def _is_number(value: Any) -> bool:

@@ -53,7 +53,7 @@ def to_bytes(experience: Experience) -> bytes:
     head = {"format": FORMAT, "kind": KIND, "target": facts_to_json(experience.target)}
     table = pa.table(columns, schema=SCHEMA.with_metadata({_KEY: canonical_json(head).encode()}))
     stream = io.BytesIO()
-    pq.write_table(table, stream, compression="zstd")
+    pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
     return stream.getvalue()
 
 
@@ -65,7 +65,7 @@ def from_bytes(content: bytes, *, where: str) -> Experience:
     """
     table = _table(content, where)
     head = _head(table, where)
-    if not table.schema.remove_metadata().equals(SCHEMA):
+    if not table.schema.remove_metadata().equals(SCHEMA) or any(column.null_count for column in table.columns):
         raise FormatError(f"'{where}' is damaged: its columns are not those of an experience file.")
     searches: dict[str, tuple[Json, list[PastTrial]]] = {}
     for number, row in enumerate(table.to_pylist(), start=1):
@@ -86,8 +86,10 @@ def _table(content: bytes, where: str) -> pa.Table:
     if len(content) > MAX_BYTES:
         raise FormatError(f"'{where}' is no experience file: it has more than {MAX_BYTES >> 20} MB.")
     try:
-        return pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        table.validate(full=True)
+        return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FormatError(f"'{where}' is no experience file, or damaged: {' '.join(str(error).split())}") from error
 
 

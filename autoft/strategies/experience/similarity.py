@@ -25,7 +25,7 @@ MAX_PAIRED = 80
 def similarity(one: DataFacts, other: DataFacts) -> float:
     """Return how alike two data sets are by their facts, from `LEAST` to 1; 1 where nothing can be compared."""
     gaps = [
-        abs(math.log2(mine / theirs))
+        abs(math.log2(mine) - math.log2(theirs))
         for mine, theirs in (
             (one.rows, other.rows),
             (one.classes, other.classes),
