@@ -76,8 +76,8 @@ def search(
     out: str | Path,
     seed: int = 0,
     deterministic: bool = False,
-    limits: Mapping[str, float] | None = None,
     learn_from: str | Path | Sequence[str | Path] = (),
+    limits: Mapping[str, float] | None = None,
     keep: int = 3,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -106,10 +106,10 @@ def search(
         deterministic: Whether results count in the order of a logical clock, so that the seed alone takes every
             decision, on any number of workers. Side by side run `resources.concurrent` trials, 4 if it is None. What is
             measured still decides where it must: a budget of seconds, a metric or limit of latency or memory.
-        limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
-            parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
         learn_from: Earlier searches: run folders, folders of them, files that `autoft experience build` made, or
             "shipped". What they found is copied into the run folder.
+        limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
+            parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
         keep: Checkpoints of so many leading trials are kept.
         listener: Called with a `Progress` after every event.
 

@@ -102,7 +102,8 @@ def test_the_seed_alone_changes_the_draws(pair, done):
     assert again.decisions == done.decisions
     shared = 3 + (Transfer().portfolio if LEARNING in pair else 0)
     assert draws(other)[:shared] == draws(done)[:shared]
-    assert all(one != another for one, another in zip(draws(other)[shared:], draws(done)[shared:], strict=True))
+    differing = [one != another for one, another in zip(draws(other)[shared:], draws(done)[shared:], strict=True)]
+    assert any(differing) if LEARNING in pair else all(differing)
 
 
 def test_a_search_cut_anywhere_goes_on_as_if_nothing_had_been(pair):
