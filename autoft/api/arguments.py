@@ -25,7 +25,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "learn_from": ((str, Path, Sequence), "a run folder or experience file, or a list of them"),
     "keep": ((int,), "a whole number"),
 }
-_MAY_BE_NONE = _KINDS.keys() - {"out", "scheduler", "seed", "learn_from", "keep"}
+_MAY_BE_NONE = _KINDS.keys() - {"out", "seed", "learn_from", "keep"}
 
 
 def check_arguments(**given: Any) -> None:

@@ -16,13 +16,13 @@ from autoft.strategies.costs import epoch_cost
 from autoft.strategies.experience import (
     DataFacts,
     Experience,
-    Lessons,
     PastSearch,
     flattened,
     from_bytes,
     past_search,
     to_bytes,
 )
+from autoft.strategies.experience.lessons import Lessons
 
 SHIPPED = "shipped"
 """Stands for the experience that comes with autoft."""

@@ -53,6 +53,10 @@ _OPTION_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 REPORT_SECONDS = 2.0
 """Between two lines about the rows that are read."""
+USUAL = ("tpe", "asha")
+"""Searcher and scheduler where the person names none."""
+LEARNING = ("transfer", "asha-promote")
+"""Those of a search that learns from earlier ones."""
 DEFAULT_BUDGET = Budget(trials=32, epochs=12)
 """Where neither the person nor the space says how much."""
 
@@ -70,7 +74,7 @@ def search(
     metric: str | Sequence[str] | None = None,
     budget: Budget | None = None,
     searcher: str | StrategyConfig | None = None,
-    scheduler: str | StrategyConfig = "asha",
+    scheduler: str | StrategyConfig | None = None,
     resources: Resources | None = None,
     address: str | None = None,
     out: str | Path,
@@ -98,7 +102,8 @@ def search(
         budget: How much may be used; what it leaves open is the space's default.
         searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options. None: "tpe";
             "transfer" for a search that learns from earlier ones.
-        scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options.
+        scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options. None: "asha";
+            "asha-promote" for a search that learns from earlier ones.
         resources: What a trial gets, and how many run side by side.
         address: None: Ray on this machine; "auto" or "host:port": a cluster that this machine is part of.
         out: The run folder, a new or empty one: a local path or what pyarrow.fs opens (s3://, gs://, ...).
@@ -337,12 +342,13 @@ def _num_parameters(backbone: str) -> int:
 
 
 def _strategies(
-    searcher: str | StrategyConfig | None, scheduler: str | StrategyConfig, *, learns: bool
+    searcher: str | StrategyConfig | None, scheduler: str | StrategyConfig | None, *, learns: bool
 ) -> tuple[StrategyConfig, StrategyConfig]:
     """Return both as configs, each built once to refuse what is wrong with it."""
-    found = _strategy(searcher or ("transfer" if learns else "tpe")), _strategy(scheduler)
+    usual = LEARNING if learns else USUAL
+    found = _strategy(searcher or usual[0]), _strategy(scheduler or usual[1])
     build_strategy(*found)
-    if found[0].name == "transfer" and not learns:
+    if found[0].name == LEARNING[0] and not learns:
         raise ConfigError("The searcher transfer needs earlier searches to learn from; give them with --learn-from.")
     return found
 

@@ -126,11 +126,14 @@ def search(
         ),
     ] = None,
     scheduler: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="NAME", help="Which trials go on: `autoft list schedulers`.", rich_help_panel=options.STRATEGY
+            metavar="NAME",
+            help="Which trials go on: `autoft list schedulers`.",
+            show_default="asha; asha-promote with --learn-from",
+            rich_help_panel=options.STRATEGY,
         ),
-    ] = "asha",
+    ] = None,
     learn_from: Annotated[
         list[str] | None,
         typer.Option(

@@ -1,16 +1,15 @@
 """Assignments of a space as points of one cube, for models that measure distances or split along axes."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoft.space import Choice, SearchSpace
+from autoft.strategies.base import Assignment
 
-Assignment = Mapping[str, Any]
-"""Values (JSON scalars) of exactly the active varying parameters, by label."""
 SPREAD = 0.5
 """Height of a choice's own axis: two values of a choice lie `SPREAD * sqrt(2)` apart."""
 IDLE = 0.5

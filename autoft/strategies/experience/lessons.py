@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
 from autoft.space import SearchSpace
+from autoft.strategies.base import Assignment
 from autoft.strategies.experience import similarity
-from autoft.strategies.experience.encoding import Assignment, Encoder, Points
+from autoft.strategies.experience.encoding import Encoder, Points
 from autoft.strategies.experience.forest import Forest
 from autoft.strategies.experience.mapping import Mapper
 from autoft.strategies.experience.model import DataFacts, Experience, PastSearch, PastTrial

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from autoft.core.errors import ConfigError
 from autoft.space import SearchSpace, Uniform
-from autoft.strategies.experience import DataFacts, Experience, Lessons, past_search
+from autoft.strategies.experience import DataFacts, Experience, past_search
+from autoft.strategies.experience.lessons import Lessons
 from tests.strategies.experience.pasts import experience, searched
 from tests.strategies.worlds import branching_space, loss_of
 
