@@ -31,6 +31,7 @@ settings.load_profile("ci")
 
 RAY_FILES = (
     "tests/api/test_damage.py",
+    "tests/api/test_experience.py",
     "tests/api/test_reproduction.py",
     "tests/api/test_search.py",
     "tests/docs/test_docs.py",

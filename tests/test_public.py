@@ -42,6 +42,7 @@ def test_the_arguments_of_search() -> None:
             "out",
             "seed",
             "deterministic",
+            "learn_from",
             "limits",
             "keep",
             "listener",

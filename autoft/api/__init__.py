@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoft.api.demonstration import DemoResult, demo
+    from autoft.api.experience import build_experience
     from autoft.api.reproduction import Reproduction, reproduce
     from autoft.api.result import Best, SearchResult, load, open_run, replay
     from autoft.api.searching import resume, search
@@ -14,6 +15,7 @@ _HOMES = {
     "DemoResult": "demonstration",
     "Reproduction": "reproduction",
     "SearchResult": "result",
+    "build_experience": "experience",
     "demo": "demonstration",
     "load": "result",
     "open_run": "result",
@@ -28,6 +30,7 @@ __all__ = [
     "DemoResult",
     "Reproduction",
     "SearchResult",
+    "build_experience",
     "demo",
     "load",
     "open_run",

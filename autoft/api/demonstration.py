@@ -56,7 +56,17 @@ def demo(*, text: bool = False, out: str | Path, listener: Listener | None = Non
         data = packaged.textile_table(folder / "textile.csv", per_class=200)
         space, budget = "image-classification/quick", Budget(trials=10, epochs=6)
         example = str(sorted((packaged.textile_folder() / "local").iterdir())[0])
-    result = search(data, space=space, budget=budget, target="label", out=out, keep=KEEP_ALL, listener=listener)
+    result = search(
+        data,
+        space=space,
+        budget=budget,
+        searcher="tpe",
+        scheduler="asha",
+        target="label",
+        out=out,
+        keep=KEEP_ALL,
+        listener=listener,
+    )
     probes = [row for row in result.rows() if row["status"] == "probe" and row["rank"] is not None]
     probe = str(probes[0]["trial"])
     if listener is not None:

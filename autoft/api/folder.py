@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import os
 import platform
@@ -18,7 +19,11 @@ from autoft.core.configs import FORMAT, SearchConfig
 from autoft.core.errors import ConfigError, FormatError
 from autoft.core.jsonable import Json, canonical_json
 from autoft.core.storage import Store
+from autoft.strategies.experience import Experience, from_bytes, to_bytes
 
+EXPERIENCE = "experience.parquet"
+"""What the search learns from, beside search.yaml, which has its hash."""
+_FOLDERS = ("data", "results", "logs", "checkpoints")
 PACKAGES = ("autoft", "ray", "torch", "torchvision", "timm", "transformers", "hyperopt", "pyarrow", "numpy", "pillow")
 
 
@@ -43,7 +48,7 @@ def _was_cut_off(store: Store) -> bool:
     names = set(store.list())
     rows = store.list("data")
     ours = all(name.startswith("dataset.") and name.endswith((".arrow", ".partial")) for name in rows)
-    return bool(rows) and ours and names <= {"data", "quarantine.csv", "environment.json"}
+    return bool(rows) and ours and names <= {"data", "quarantine.csv", "environment.json", EXPERIENCE}
 
 
 def _require_writable(folder: Path, out: str | Path) -> None:
@@ -81,6 +86,30 @@ def read_search(store: Store, run: str | Path) -> SearchConfig:
     if not isinstance(values, dict):
         raise FormatError(f"{where} is damaged: it holds no map.")
     return SearchConfig.from_json(values, where=where)
+
+
+def write_experience(store: Store, experience: Experience) -> str:
+    """Write experience.parquet, which the search learns from, and return its SHA-256."""
+    content = to_bytes(experience)
+    store.write(EXPERIENCE, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_experience(store: Store, search: SearchConfig) -> Experience | None:
+    """Return what the search of a run learns from; None where it learns from nothing.
+
+    Raises:
+        FormatError: If the run has lost experience.parquet, or it is another than the search began with.
+    """
+    if search.experience is None:
+        return None
+    where = store.path(EXPERIENCE)
+    if not store.exists(EXPERIENCE):
+        raise FormatError(f"The run '{store.path()}' has lost {EXPERIENCE}, which its search learns from.")
+    content = store.read(EXPERIENCE)
+    if hashlib.sha256(content).hexdigest() != search.experience:
+        raise FormatError(f"'{where}' is not the experience that the search began with (its SHA-256 differs).")
+    return from_bytes(content, where=where)
 
 
 def write_environment(store: Store) -> None:
@@ -126,7 +155,7 @@ def write_quarantine(store: Store, rows: Sequence[tuple[str, str]]) -> None:
 
 def remove_run(store: Store) -> None:
     """Remove what `search` laid, of a search that could not start."""
-    for name in ("search.yaml", "environment.json", "quarantine.csv", "data", "results", "logs", "checkpoints"):
+    for name in ("search.yaml", "environment.json", "quarantine.csv", EXPERIENCE, *_FOLDERS):
         store.delete(name)
     if store.is_local and not store.list():
         with contextlib.suppress(OSError):  # hidden files in it are the person's own

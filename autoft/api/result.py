@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoft.api.folder import read_search
+from autoft.api.folder import read_experience, read_search
 from autoft.core.configs import SearchConfig, TrialConfig
 from autoft.core.errors import ConfigError, WorkError, nearest
 from autoft.core.jsonable import Json
@@ -150,7 +150,8 @@ def replay(run: str | Path) -> "Replay":
     from autoft.engine.replay import replay
 
     store = Store.open(run)
-    return replay(read_search(store, run), store)
+    search = read_search(store, run)
+    return replay(search, store, evidence=read_experience(store, search))
 
 
 def load(bundle: str | Path, *, device: str | None = None) -> "Model":

@@ -13,13 +13,16 @@ from typing import Any
 
 from autoft import backbones
 from autoft.api.arguments import check_arguments
+from autoft.api.experience import learned
 from autoft.api.folder import (
     find_dataset,
     place_dataset,
+    read_experience,
     read_search,
     remove_run,
     require_empty,
     write_environment,
+    write_experience,
     write_quarantine,
     write_search,
 )
@@ -37,6 +40,7 @@ from autoft.engine.search import run_search
 from autoft.record.lock import WriterLock
 from autoft.space import SearchSpace, load_space
 from autoft.strategies import build_strategy
+from autoft.strategies.experience import Experience
 
 SEEDS = 2**32
 """Seeds are below it, as numpy's and scikit-learn's are."""
@@ -49,6 +53,10 @@ _OPTION_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 REPORT_SECONDS = 2.0
 """Between two lines about the rows that are read."""
+USUAL = ("curves", "curves")
+"""Searcher and scheduler where the person names none."""
+LEARNING = ("transfer", "asha-promote")
+"""Those of a search that learns from earlier ones."""
 DEFAULT_BUDGET = Budget(trials=32, epochs=12)
 """Where neither the person nor the space says how much."""
 
@@ -65,13 +73,14 @@ def search(
     overrides: Mapping[str, Any] | None = None,
     metric: str | Sequence[str] | None = None,
     budget: Budget | None = None,
-    searcher: str | StrategyConfig = "curves",
-    scheduler: str | StrategyConfig = "curves",
+    searcher: str | StrategyConfig | None = None,
+    scheduler: str | StrategyConfig | None = None,
     resources: Resources | None = None,
     address: str | None = None,
     out: str | Path,
     seed: int = 0,
     deterministic: bool = False,
+    learn_from: str | Path | Sequence[str | Path] = (),
     limits: Mapping[str, float] | None = None,
     keep: int = 3,
     listener: Listener | None = None,
@@ -91,8 +100,10 @@ def search(
         metric: What ranks the trials, "accuracy" if None; "-log_loss" and the like say that less is better. A sequence:
             trials that no other dominates in all of these lead, among them the best by the first.
         budget: How much may be used; what it leaves open is the space's default.
-        searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options.
-        scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options.
+        searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options. None:
+            "curves", or "transfer" for a search that learns from earlier ones.
+        scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options. None: "curves",
+            or "asha-promote" for a search that learns from earlier ones.
         resources: What a trial gets, and how many run side by side.
         address: None: Ray on this machine; "auto" or "host:port": a cluster that this machine is part of.
         out: The run folder, a new or empty one: a local path or what pyarrow.fs opens (s3://, gs://, ...).
@@ -100,6 +111,8 @@ def search(
         deterministic: Whether results count in the order of a logical clock, so that the seed alone takes every
             decision, on any number of workers. Side by side run `resources.concurrent` trials, 4 if it is None. What is
             measured still decides where it must: a budget of seconds, a metric or limit of latency or memory.
+        learn_from: Earlier searches: run folders, folders of them, files that `autoft experience build` made, or
+            "shipped". What they found is copied into the run folder.
         limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
             parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
         keep: Checkpoints of so many leading trials are kept.
@@ -126,6 +139,7 @@ def search(
         out=out,
         limits=limits,
         seed=seed,
+        learn_from=learn_from,
         keep=keep,
     )
     store = Store.open(out)
@@ -134,8 +148,8 @@ def search(
     kept_limits = check_limits(limits or {})
     budget = budget or Budget()
     resources = resources or Resources()
-    strategies = _strategy(searcher), _strategy(scheduler)
-    build_strategy(*strategies)  # refuses what is wrong with them
+    sources = [learn_from] if isinstance(learn_from, str | Path) else list(learn_from)
+    strategies = _strategies(searcher, scheduler, learns=bool(sources))
     if keep < 1:
         raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
     if not 0 <= seed < SEEDS:
@@ -159,6 +173,7 @@ def search(
         chosen, left_out = _within_limits(chosen, kept_limits)
         for backbone in chosen.backbones():
             backbones.locate(backbone)
+        experience = learned(sources, task=prepared.task, space=chosen, dataset=prepared.path)
         config = SearchConfig(
             task=prepared.task,
             data=prepared.spec,
@@ -176,9 +191,9 @@ def search(
             deterministic=deterministic or resources.concurrent == 1,
             limits=kept_limits,
         )
-        for line in (*prepared.describe(), *prepared.warnings, *left_out):
+        for line in (*prepared.describe(), *prepared.warnings, *left_out, *_learning(experience)):
             _say(listener, "reading the data", start, line, lasting=True)
-        path = _lay_run(store, config, prepared)
+        path, config = _lay_run(store, config, prepared, experience)
     try:
         with _resumable(out):
             run_search(
@@ -186,6 +201,7 @@ def search(
                 store=store,
                 dataset_path=str(path),
                 listener=listener,
+                evidence=read_experience(store, config),
                 seconds_before=time.monotonic() - start,
             )
     except UserError:
@@ -216,6 +232,7 @@ def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener 
     grown = config if budget is None else _grown(config, budget)
     check_request(grown.resources, grown.address)
     path = find_dataset(store, grown.fingerprint)
+    evidence = read_experience(store, grown)
     if grown != config:
         lock = WriterLock(store.within("results"))
         try:
@@ -224,7 +241,12 @@ def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener 
             lock.release()
     with _resumable(run):
         run_search(
-            grown, store=store, dataset_path=str(path), listener=listener, seconds_before=time.monotonic() - start
+            grown,
+            store=store,
+            dataset_path=str(path),
+            listener=listener,
+            evidence=evidence,
+            seconds_before=time.monotonic() - start,
         )
     return SearchResult(run)
 
@@ -241,8 +263,12 @@ def _resumable(run: str | Path) -> Iterator[None]:
         raise DiskFullError(f"{error} Make room, then go on with: {line}") from error
 
 
-def _lay_run(store: Store, config: SearchConfig, prepared: Prepared) -> Path:
-    """Make the run folder; `search.yaml` comes last, so that a folder with one is whole.
+def _lay_run(
+    store: Store, config: SearchConfig, prepared: Prepared, experience: Experience | None
+) -> tuple[Path, SearchConfig]:
+    """Make the run folder and return where the rows lie, and the search with the hash of what it learns from.
+
+    `search.yaml` comes last, so that a folder with one is whole.
 
     Raises:
         WorkError: If the disk refuses; nothing is left then.
@@ -251,12 +277,22 @@ def _lay_run(store: Store, config: SearchConfig, prepared: Prepared) -> Path:
         path = place_dataset(store, prepared.path, prepared.fingerprint)
         write_quarantine(store, [(row.row, row.reason) for row in prepared.quarantine])
         write_environment(store)
+        if experience is not None:
+            config = dataclasses.replace(config, experience=write_experience(store, experience))
         write_search(store, config)
     except OSError as error:
         with contextlib.suppress(OSError):
             remove_run(store)
         raise WorkError(f"The output folder '{store.path()}' cannot be written: {error.strerror or error}.") from error
-    return path
+    return path, config
+
+
+def _learning(experience: Experience | None) -> Iterator[str]:
+    """Yield the line that says what the search learns from."""
+    if experience is not None:
+        searches = len(experience.searches)
+        noun = "search" if searches == 1 else "searches"
+        yield f"learning from {searches} earlier {noun} with {experience.num_trials:,} trials"
 
 
 def _refuse_within(store: Store, out: str | Path, source: Any) -> None:
@@ -304,6 +340,18 @@ def _within_limits(space: SearchSpace, limits: Mapping[str, float]) -> tuple[Sea
 def _num_parameters(backbone: str) -> int:
     """Return the published parameters of a backbone, 0 where they are not known."""
     return int(catalog.entry("backbone", backbone).facts.get("parameters", 0))
+
+
+def _strategies(
+    searcher: str | StrategyConfig | None, scheduler: str | StrategyConfig | None, *, learns: bool
+) -> tuple[StrategyConfig, StrategyConfig]:
+    """Return both as configs, each built once to refuse what is wrong with it."""
+    usual = LEARNING if learns else USUAL
+    found = _strategy(searcher or usual[0]), _strategy(scheduler or usual[1])
+    build_strategy(*found)
+    if found[0].name == LEARNING[0] and not learns:
+        raise ConfigError("The searcher transfer needs earlier searches to learn from; give them with --learn-from.")
+    return found
 
 
 def _strategy(given: str | StrategyConfig) -> StrategyConfig:

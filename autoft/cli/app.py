@@ -8,6 +8,7 @@ import typer
 
 from autoft.cli.demo import demo
 from autoft.cli.doctor import doctor
+from autoft.cli.experience import build as build_experience
 from autoft.cli.failures import INTERRUPTED, describe, ignore_interrupts, report_unexpected
 from autoft.cli.listing import list_
 from autoft.cli.model import evaluate, predict
@@ -41,6 +42,10 @@ def _root(
     """
 
 
+def _experience() -> None:
+    """Keep what searches found, for those to come."""
+
+
 def build() -> typer.Typer:
     """Return the command line with all its commands."""
     app = typer.Typer(
@@ -68,6 +73,10 @@ def build() -> typer.Typer:
     app.add_typer(
         space, name="space", help="Show or check a search space, or write the schema of all.", rich_help_panel=_HERE
     )
+    experience = typer.Typer(context_settings=_SETTINGS, no_args_is_help=True)
+    experience.callback()(_experience)
+    experience.command("build")(build_experience)
+    app.add_typer(experience, name="experience", rich_help_panel=_SEARCH)
     app.command(rich_help_panel=_HERE)(doctor)
     return app
 

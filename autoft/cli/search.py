@@ -117,15 +117,33 @@ def search(
         ),
     ] = None,
     searcher: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What to start: `autoft list searchers`.", rich_help_panel=options.STRATEGY),
-    ] = "curves",
-    scheduler: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="NAME", help="Which trials go on: `autoft list schedulers`.", rich_help_panel=options.STRATEGY
+            metavar="NAME",
+            help="What to start: `autoft list searchers`.",
+            show_default="curves; transfer with --learn-from",
+            rich_help_panel=options.STRATEGY,
         ),
-    ] = "curves",
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which trials go on: `autoft list schedulers`.",
+            show_default="curves; asha-promote with --learn-from",
+            rich_help_panel=options.STRATEGY,
+        ),
+    ] = None,
+    learn_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Earlier searches to learn from: a run, a folder of runs, or a file of `autoft experience build`. May "
+            "be repeated.",
+            show_default="none",
+            rich_help_panel=options.STRATEGY,
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -242,6 +260,7 @@ def search(
             address=address,
             out=out,
             seed=seed,
+            learn_from=learn_from or (),
             deterministic=deterministic,
             limits=parsing.limits(limit or ()),
             keep=keep,

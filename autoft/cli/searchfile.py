@@ -11,7 +11,7 @@ from autoft.core.jsonable import Json
 if TYPE_CHECKING:
     from autoft.space.nodes import Node
 
-REPEATED = ("metric",)
+REPEATED = ("learn_from", "metric")
 """Options that may be a list."""
 
 META_KEY = "autoft.cli.searchfile.set"

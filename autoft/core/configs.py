@@ -185,6 +185,8 @@ class SearchConfig:
     """Whether results count in the order of a logical clock, so that the seed alone decides."""
     limits: Json = field(default_factory=dict)
     """The most of a cost, by its metric's name, that a trial may have to win."""
+    experience: str | None = None
+    """SHA-256 of the run's experience.parquet, which the search learns from; None: it learns from nothing."""
 
     def to_json(self) -> Json:
         """Return the JSON form; `from_json` gives an equal config back."""

@@ -1,6 +1,7 @@
 """Data of any form to one dataset file, and pictures to pixels; without torch."""
 
 from autoft.data.dataset import Dataset, open_dataset
+from autoft.data.describing import describe
 from autoft.data.labelled import read_evaluation_data
 from autoft.data.pictures import check_picture, decode_picture
 from autoft.data.prepare import Prepared, prepare
@@ -14,6 +15,7 @@ __all__ = [
     "Quarantined",
     "check_picture",
     "decode_picture",
+    "describe",
     "open_dataset",
     "prepare",
     "read_evaluation_data",

@@ -13,6 +13,7 @@ from autoft.record.pareto import dominated_share, losses
 from autoft.record.ranking import OUT, Standing, compare
 from autoft.space import SearchSpace
 from autoft.strategies import History, TrialView
+from autoft.strategies.experience import Experience
 from autoft.strategies.trade_off import TRADE_OFF, trade_offs, weights
 
 
@@ -39,11 +40,12 @@ class Entry:
 class Ledger:
     """All trials, in the order in which they were started."""
 
-    def __init__(self, search: SearchConfig) -> None:
-        """Hold no trial of a search yet."""
+    def __init__(self, search: SearchConfig, *, evidence: Experience | None = None) -> None:
+        """Hold no trial of a search yet; `evidence` is what it learns from."""
         self.objectives = tuple(parse_objective(name) for name in search.metrics)
         self.objective = self.objectives[0]
         self._search = search
+        self._evidence = evidence
         self._entries: dict[str, Entry] = {}
 
     def __getitem__(self, trial: str) -> Entry:
@@ -107,6 +109,7 @@ class Ledger:
             slots=slots,
             seconds_used=seconds[0],
             seconds_reserved=seconds[1],
+            evidence=self._evidence,
         )
 
     def _traded_off(self) -> tuple[TrialView, ...]:

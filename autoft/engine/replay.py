@@ -12,6 +12,7 @@ from autoft.space import SearchSpace
 from autoft.strategies import Decision, History, Start, TrialView, build_strategy
 from autoft.strategies.advance import trial_name
 from autoft.strategies.costs import epoch_cost
+from autoft.strategies.experience import Experience
 
 COMPARED = ("action", "trial", "until_epoch", "reason")
 
@@ -37,19 +38,20 @@ class Replay:
     difference: Difference | None
 
 
-def replay(search: SearchConfig, store: Store) -> Replay:
+def replay(search: SearchConfig, store: Store, *, evidence: Experience | None = None) -> Replay:
     """Decide again at every recorded decision, on what was known then, up to the first that differs.
 
     Args:
         search: Of the run.
         store: The run folder.
+        evidence: What earlier searches found: the content of the run's experience.parquet.
 
     Raises:
         FormatError: If the folder holds no run, or its record is damaged or of a newer format.
     """
     space = SearchSpace.from_json(search.space)
     strategy = build_strategy(search.searcher, search.scheduler)
-    ledger = Ledger(search)
+    ledger = Ledger(search, evidence=evidence)
     events = list(read_events(store))
     assignments = {event["trial"]: event["assignment"] for event in events if event["event"] == "trial"}
     budget, slots, count = search.budget, 1, 0

@@ -28,6 +28,7 @@ from autoft.record import Record, RecordWriter
 from autoft.space import SearchSpace
 from autoft.strategies import TrialView, build_strategy
 from autoft.strategies.costs import epoch_cost
+from autoft.strategies.experience import Experience
 
 LOGICAL_SLOTS = 4
 """Trials side by side of a deterministic search that does not say `concurrent`: the same on every machine."""
@@ -50,6 +51,7 @@ def run_search(
     dataset_path: str,
     listener: Listener | None = None,
     worker: WorkerSpec | None = None,
+    evidence: Experience | None = None,
     seconds_before: float = 0.0,
 ) -> Outcome:
     """Run a search, or take one up where its record stands: finished trials are kept, unfinished ones go on first.
@@ -60,6 +62,7 @@ def run_search(
         dataset_path: What `autoft.data.prepare` wrote, on a disk that the workers see.
         listener: Told after every event.
         worker: What runs in the workers.
+        evidence: What earlier searches found: the content of the run's experience.parquet.
         seconds_before: Seconds that this command has used for its set-up.
 
     Raises:
@@ -87,6 +90,7 @@ def run_search(
                     cpus=search.resources.cpus_per_trial,
                 ),
                 listener=listener,
+                evidence=evidence,
                 seconds_before=seconds_before,
                 folder=folder,
                 interruption=interruption,
@@ -102,6 +106,7 @@ def _run(
     writer: RecordWriter,
     setup: WorkerSetup,
     listener: Listener | None,
+    evidence: Experience | None,
     seconds_before: float,
     folder: Path,
     interruption: Interruption,
@@ -109,7 +114,7 @@ def _run(
     record = writer.record
     clock = Clock(seconds_before=record.seconds_used + seconds_before, budget=search.budget)
     space = SearchSpace.from_json(search.space)
-    ledger = restore_ledger(record, search)
+    ledger = restore_ledger(record, search, evidence=evidence)
     watcher = Watcher(listener, search=search, space=space, ledger=ledger, clock=clock, record=lambda: writer.record)
     from autoft.engine.binding import run_tune
     from autoft.engine.cluster import connected, count_slots
@@ -157,9 +162,9 @@ def logical_slots(search: SearchConfig) -> int:
     return search.resources.concurrent or LOGICAL_SLOTS
 
 
-def restore_ledger(record: Record, search: SearchConfig) -> Ledger:
+def restore_ledger(record: Record, search: SearchConfig, *, evidence: Experience | None = None) -> Ledger:
     """Return the trials of a record."""
-    ledger = Ledger(search)
+    ledger = Ledger(search, evidence=evidence)
     last_action = {decision.trial: decision.action for decision in record.decisions}
     for row in record.trials:
         view = TrialView(

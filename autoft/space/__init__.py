@@ -2,7 +2,7 @@
 
 from autoft.space.conditions import Condition, Path, Test, When
 from autoft.space.domains import UNSET, Choice, Domain
-from autoft.space.files import shipped_spaces
+from autoft.space.files import shipped_folder, shipped_spaces
 from autoft.space.load import load_space
 from autoft.space.normals import LogNormal, Normal
 from autoft.space.plan import Assignment
@@ -28,5 +28,6 @@ __all__ = [
     "Uniform",
     "When",
     "load_space",
+    "shipped_folder",
     "shipped_spaces",
 ]

@@ -14,8 +14,8 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 _MAX_BYTES = 16 << 20
 
 
-def _root() -> Traversable:
-    """Return the folder of the shipped spaces: inside the installed wheel, else beside the package's checkout."""
+def shipped_folder() -> Traversable:
+    """Return the folder of what ships for spaces: inside the installed wheel, else beside the package's checkout."""
     package = importlib.resources.files("autoft")
     inside = package.joinpath("_search_spaces")
     return inside if inside.is_dir() else Path(str(package)).resolve().parent / "search_spaces"
@@ -23,7 +23,7 @@ def _root() -> Traversable:
 
 def shipped_spaces() -> list[str]:
     """Return the names of the spaces that ship, such as "image-classification/quick"."""
-    root = _root()
+    root = shipped_folder()
     if not root.is_dir():
         return []
     return sorted(
@@ -86,7 +86,7 @@ def _find(name: str, asked: Node | None, folder: Path) -> tuple[bytes, str, str,
     at = f" at {place('extends', asked)}" if asked is not None else ""
     shipped = shipped_spaces()
     if name in shipped:
-        return _root().joinpath(f"{name}.yaml").read_bytes(), f"{name}.yaml", name, Path()
+        return shipped_folder().joinpath(f"{name}.yaml").read_bytes(), f"{name}.yaml", name, Path()
     if not name:
         raise SpaceError([f"The name of the space{at} is empty. `autoft list spaces` shows all."])
     path = folder / _expanded(name, at)

@@ -10,6 +10,7 @@ from autoft.core.errors import ConfigError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.metrics import Objective
 from autoft.space import SearchSpace
+from autoft.strategies.experience.model import Experience
 
 Assignment = Mapping[str, Any]
 """Values (JSON scalars) of exactly the active varying parameters, by label."""
@@ -77,6 +78,8 @@ class History:
     """Wall clock of the search so far, over all resumes."""
     seconds_reserved: float = 0.0
     """Of `budget.seconds`, what the work after the last trial (the final test, the bundle) will need."""
+    evidence: Experience | None = None
+    """What earlier searches found; None: the search learns from none."""
 
     def __post_init__(self) -> None:
         if self.budget.epochs is None:
@@ -144,6 +147,7 @@ class History:
             "slots": self.slots,
             "seconds_used": self.seconds_used,
             "seconds_reserved": self.seconds_reserved,
+            "evidence": None if self.evidence is None else self.evidence.to_json(),
         }
 
     @classmethod
@@ -158,6 +162,7 @@ class History:
             slots=values["slots"],
             seconds_used=values["seconds_used"],
             seconds_reserved=values["seconds_reserved"],
+            evidence=None if values["evidence"] is None else Experience.from_json(values["evidence"]),
         )
 
 

@@ -1,6 +1,6 @@
-"""A searcher and a scheduler as one strategy: probes, the default recipe, then the searcher, within the budget."""
+"""A searcher and a scheduler as one strategy: probes, the default recipe, what experience says, then the searcher."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autoft.core import catalog
@@ -26,6 +26,7 @@ from autoft.strategies.base import (
     Wait,
 )
 from autoft.strategies.costs import epoch_cost
+from autoft.strategies.transfer import Transfer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,8 @@ class Composite:
 
     searcher: Searcher
     scheduler: Scheduler
+    _transfer: Transfer = field(default_factory=Transfer, init=False, repr=False, compare=False)
+    """Gives the portfolio of earlier searches to a searcher that knows of none."""
 
     def next(self, history: History) -> Decision:
         """Return the next decision; the same for equal histories."""
@@ -95,7 +98,8 @@ class Composite:
             return None
         if history.num_started == 0:
             return _trial(history, history.space.default(), rungs, "the space's default recipe is tried first")
-        suggestion = self.searcher.suggest(history, rungs=rungs)
+        transfer = self.searcher if isinstance(self.searcher, Transfer) else self._transfer
+        suggestion = transfer.first(history) or self.searcher.suggest(history, rungs=rungs)
         return _trial(history, suggestion.assignment, rungs, suggestion.reason)
 
 

@@ -16,6 +16,8 @@ COMMANDS = (
     "demo",
     "doctor",
     "evaluate",
+    "experience",
+    "experience build",
     "leaderboard",
     "list",
     "log",

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,8 @@ from autoft.core import catalog
 from autoft.core.configs import StrategyConfig
 from autoft.strategies import Continue, Done, History, Start, Stop, Strategy, Wait, build_strategy
 from autoft.strategies.simulate import Simulation, simulate
+from autoft.strategies.transfer import Transfer
+from tests.strategies.experience.pasts import experience
 from tests.strategies.worlds import accuracy_curve, history
 
 # Each searcher with a scheduler that pauses, each scheduler with draws, and the defaults together.
@@ -17,6 +20,9 @@ PAIRS = [
     *((searcher.name, "asha-promote") for searcher in catalog.entries("searcher")),
     *(("random", scheduler.name) for scheduler in catalog.entries("scheduler") if scheduler.name != "asha-promote"),
 ]
+LEARNING = "transfer"
+"""The searcher that does nothing without experience."""
+PAST = experience(1, 2)
 
 
 @pytest.fixture(params=PAIRS, ids="+".join, scope="module")
@@ -28,9 +34,13 @@ def build(pair: tuple[str, str]) -> Strategy:
     return build_strategy(StrategyConfig(name=pair[0]), StrategyConfig(name=pair[1]))
 
 
+def begun(pair: tuple[str, str], **options: Any) -> History:
+    return history(evidence=PAST if LEARNING in pair else None, **options)
+
+
 @pytest.fixture(scope="module")
 def done(pair: tuple[str, str]) -> Simulation:
-    return simulate(build(pair), history(trials=14), accuracy_curve)
+    return simulate(build(pair), begun(pair, trials=14), accuracy_curve)
 
 
 def test_the_same_history_gives_the_same_decision_again_and_after_a_json_round_trip(pair, done):
@@ -88,15 +98,17 @@ def test_the_seed_alone_changes_the_draws(pair, done):
     def draws(simulation: Simulation) -> list[object]:
         return [start.assignment for start in simulation.decisions if isinstance(start, Start)]
 
-    again = simulate(build(pair), history(trials=14), accuracy_curve)
-    other = simulate(build(pair), history(trials=14, seed=1), accuracy_curve)
+    again = simulate(build(pair), begun(pair, trials=14), accuracy_curve)
+    other = simulate(build(pair), begun(pair, trials=14, seed=1), accuracy_curve)
     assert again.decisions == done.decisions
-    assert draws(other)[:3] == draws(done)[:3]
-    assert all(one != another for one, another in zip(draws(other)[3:], draws(done)[3:], strict=True))
+    shared = 3 + (Transfer().portfolio if LEARNING in pair else 0)
+    assert draws(other)[:shared] == draws(done)[:shared]
+    differing = [one != another for one, another in zip(draws(other)[shared:], draws(done)[shared:], strict=True)]
+    assert any(differing) if LEARNING in pair else all(differing)
 
 
 def test_a_search_cut_anywhere_goes_on_as_if_nothing_had_been(pair):
-    whole = simulate(build(pair), history(trials=10, slots=1), accuracy_curve)
+    whole = simulate(build(pair), begun(pair, trials=10, slots=1), accuracy_curve)
     for number in (1, 5, len(whole.steps) // 2, len(whole.steps) - 2):
         before = History.from_json(json.loads(json.dumps(whole.steps[number][0].to_json())))
         rest = simulate(build(pair), before, accuracy_curve)
@@ -105,7 +117,7 @@ def test_a_search_cut_anywhere_goes_on_as_if_nothing_had_been(pair):
 
 
 def test_the_seconds_are_kept_within_the_longest_epoch_in_flight(pair):
-    start = history(trials=None, seconds=60.0, seconds_reserved=10.0, slots=3)
+    start = begun(pair, trials=None, seconds=60.0, seconds_reserved=10.0, slots=3)
     search = simulate(build(pair), start, accuracy_curve, cost=lambda view: 1.0 + len(view.trial) % 2 + view.epoch % 3)
     longest = 4.0
     assert 50.0 <= search.history.seconds_used < 50.0 + longest
@@ -115,7 +127,7 @@ def test_the_seconds_are_kept_within_the_longest_epoch_in_flight(pair):
 
 
 def test_with_a_seconds_budget_every_decision_grants_one_epoch(pair):
-    search = simulate(build(pair), history(trials=6, seconds=1e6), accuracy_curve)
+    search = simulate(build(pair), begun(pair, trials=6, seconds=1e6), accuracy_curve)
     granted: dict[str, list[int]] = {}
     for decision in search.decisions:
         if isinstance(decision, Continue):

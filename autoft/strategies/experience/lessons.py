@@ -1,0 +1,212 @@
+"""What experience teaches about one space: how good any configuration was, and which to try first."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoft.core.errors import ConfigError
+from autoft.core.seeds import generator
+from autoft.space import SearchSpace
+from autoft.strategies.base import Assignment
+from autoft.strategies.experience import similarity
+from autoft.strategies.experience.encoding import Encoder, Points
+from autoft.strategies.experience.forest import Forest
+from autoft.strategies.experience.mapping import Mapper
+from autoft.strategies.experience.model import DataFacts, Experience, PastSearch, PastTrial
+
+MAX_ROWS = 6000
+"""Trials that the forest is fitted on, over all searches; of each search the better third and a draw of the others."""
+DRAWS = 1500
+GOOD_LOSS = 0.4
+"""Trials below it are candidates themselves."""
+MAX_GOOD = 1500
+EVEN = 1e-3
+"""Share of the mean loss in what the portfolio lessens: among equals, what is good on all data sets comes first."""
+
+Losses = NDArray[np.float64]
+Key = frozenset[tuple[str, bool, object]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidates:
+    """Assignments, each with its key, its point and what each search says of it."""
+
+    assignments: tuple[Assignment, ...]
+    keys: tuple[Key, ...]
+    points: Points
+    losses: Losses
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Experience mapped to a space; immutable, so that it is made once a search.
+
+    Attributes:
+        space: What is searched now.
+        experience: What is learned from.
+    """
+
+    space: SearchSpace
+    experience: Experience
+
+    @cached_property
+    def _learned(self) -> "_Learned":
+        return _learned(self.space, self.experience)
+
+    def require(self) -> None:
+        """Refuse experience of which nothing is in the space.
+
+        Raises:
+            ConfigError: If so.
+        """
+        _ = self._learned
+
+    @property
+    def num_trials(self) -> int:
+        """Trials that could be mapped to the space, of those that are used."""
+        return len(self._learned.assignments)
+
+    @property
+    def num_searches(self) -> int:
+        """Searches with such a trial."""
+        return len(self._learned.searches)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.space)
+
+    @cached_property
+    def _memory(self) -> dict[Key, tuple[Points, Losses]]:
+        """What was computed for assignments that were asked about; it only saves time."""
+        return {}
+
+    def points(self, assignments: Iterable[Assignment]) -> tuple[Points, Losses]:
+        """Return where assignments lie, and what each search says of them: (assignments, axes), (.., searches).
+
+        A loss is 0 for the best of the search, and 1 for its middle trial or what is worse.
+        """
+        given = list(assignments)
+        keys = [key_of(assignment) for assignment in given]
+        new = {key: assignment for key, assignment in zip(keys, given, strict=True) if key not in self._memory}
+        if new:
+            points = self._encoder.points(new.values())
+            self._memory.update(zip(new, zip(points, self._learned.forest.losses(points), strict=True), strict=True))
+        shape = (len(given), -1) if given else (0, self.num_searches)
+        points = np.array([self._memory[key][0] for key in keys]).reshape(len(given), self._encoder.num_axes)
+        return points, np.array([self._memory[key][1] for key in keys]).reshape(shape)
+
+    def fresh_points(self, assignments: Sequence[Assignment]) -> tuple[Points, Losses]:
+        """Return the same as `points`, remembering nothing: for what will not be asked about again."""
+        points = self._encoder.points(assignments)
+        return points, self._learned.forest.losses(points)
+
+    def losses(self, assignments: Iterable[Assignment]) -> Losses:
+        """Return what each search says of assignments, of shape (assignments, searches)."""
+        return self.points(assignments)[1]
+
+    def relevance(self, target: DataFacts | None = None) -> NDArray[np.float64]:
+        """Return how alike the data of each search are to `target`, or to the experience's own, from 0 to 1."""
+        facts = target or self.experience.target
+        return np.array([similarity.similarity(facts, search.facts) for search in self._learned.searches])
+
+    def weights(self, losses: Losses, order: Sequence[int], target: DataFacts | None = None) -> NDArray[np.float64]:
+        """Return the weight of each search, 1 in all.
+
+        Args:
+            losses: Of the trials of this search, by `losses`.
+            order: Their places, from the best on.
+            target: What is known of the data by now.
+        """
+        return similarity.weights(self.relevance(target), losses, order)
+
+    @cached_property
+    def candidates(self) -> "Candidates":
+        """What may be tried: what was good elsewhere, and draws from the space; each once."""
+        rng = generator(0, "lessons", "draws")
+        found = [*self._learned.good, *(self.space.sample(rng) for _ in range(DRAWS))]
+        unique = {key_of(assignment): assignment for assignment in found}
+        assignments = tuple(unique.values())
+        points, losses = self.fresh_points(assignments)
+        return Candidates(assignments=assignments, keys=tuple(unique), points=points, losses=losses)
+
+    def portfolio(self, size: int) -> tuple[Assignment, ...]:
+        """Return what to try first: each lessens most the mean, over searches, of the best loss so far.
+
+        Reference: Feurer et al., Auto-Sklearn 2.0, arXiv:2007.04074, section 3.1: the greedy portfolio.
+        """
+        losses = self.candidates.losses
+        relevance = self.relevance()
+        shares = relevance / relevance.sum()
+        mean = losses @ shares
+        best = np.ones(losses.shape[1])
+        chosen: list[int] = []
+        for _ in range(min(size, len(losses))):
+            gains = np.minimum(losses, best) @ shares + EVEN * mean
+            gains[chosen] = np.inf
+            chosen.append(int(np.argmin(gains)))
+            best = np.minimum(best, losses[chosen[-1]])
+        return tuple(self.candidates.assignments[place] for place in chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Learned:
+    searches: tuple[PastSearch, ...]
+    assignments: list[Assignment]
+    forest: Forest
+    good: list[Assignment]
+
+
+def _learned(space: SearchSpace, experience: Experience) -> _Learned:
+    mapper, encoder = Mapper(space), Encoder(space)
+    searches: list[PastSearch] = []
+    assignments: list[Assignment] = []
+    losses: list[float] = []
+    owners: list[int] = []
+    share = MAX_ROWS // max(1, len(experience.searches))
+    for search in experience.searches:
+        mapped = [
+            (found, trial.loss)
+            for trial in _some(search, share)
+            if (found := mapper.assignment(trial.recipe)) is not None
+        ]
+        if not mapped:
+            continue
+        assignments += [assignment for assignment, _ in mapped]
+        losses += [loss for _, loss in mapped]
+        owners += [len(searches)] * len(mapped)
+        searches.append(search)
+    if not searches:
+        raise ConfigError(
+            f"None of the {experience.num_trials} trials that the search is to learn from is in the space "
+            f"'{space.name}'; they were of {_tasks(experience)}."
+        )
+    forest = Forest.fitted(encoder.points(assignments), np.array(losses), np.array(owners), len(searches))
+    order = sorted((loss, number) for number, loss in enumerate(losses) if loss < GOOD_LOSS)
+    return _Learned(
+        searches=tuple(searches),
+        assignments=assignments,
+        forest=forest,
+        good=[assignments[number] for _, number in order[:MAX_GOOD]],
+    )
+
+
+def _some(search: PastSearch, count: int) -> list[PastTrial]:
+    """Return at most `count` trials: the better third, and a draw of the others."""
+    if len(search.trials) <= count:
+        return list(search.trials)
+    order = sorted(range(len(search.trials)), key=lambda number: (search.trials[number].loss, number))
+    best, rest = order[: count // 3], order[count // 3 :]
+    drawn = generator(0, "lessons", search.name).choice(rest, count - len(best), replace=False)
+    return [search.trials[number] for number in sorted([*best, *drawn.tolist()])]
+
+
+def _tasks(experience: Experience) -> str:
+    return ", ".join(sorted({search.task for search in experience.searches})) or "no search"
+
+
+def key_of(assignment: Assignment) -> Key:
+    """Return what equal assignments have in common; true and 1 are two things."""
+    return frozenset((label, value is True or value is False, value) for label, value in assignment.items())

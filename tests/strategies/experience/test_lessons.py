@@ -1,0 +1,105 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoft.core.errors import ConfigError
+from autoft.space import SearchSpace, Uniform
+from autoft.strategies.experience import DataFacts, Experience, past_search
+from autoft.strategies.experience.lessons import Lessons
+from tests.strategies.experience.pasts import experience, searched
+from tests.strategies.worlds import branching_space, loss_of
+
+SPACE = branching_space()
+LINE = SearchSpace(
+    task="image-classification",
+    backbone="timm:resnet18",
+    finetune="head",
+    head={"name": "linear", "dropout": Uniform(0.0, 0.5)},
+)
+
+
+def on_the_line(best: float, *, fingerprint: str, facts: DataFacts | None = None, rows: int = 60):
+    """Return a search of dropout alone whose best value is at `best`."""
+    values = np.linspace(0.0, 0.5, rows).tolist()
+    return past_search(
+        task="image-classification",
+        fingerprint=fingerprint,
+        objective="accuracy",
+        epochs=1,
+        recipes=[{"head.dropout": value} for value in values],
+        curves=[[1 - abs(value - best)] for value in values],
+        maximize=True,
+        facts=facts,
+    )
+
+
+def dropouts(lessons: Lessons, size: int) -> list[float]:
+    return [assignment["head[linear].dropout"] for assignment in lessons.portfolio(size)]
+
+
+def test_the_first_of_the_portfolio_is_good_on_all_data_sets_and_the_next_where_it_was_not():
+    lessons = Lessons(LINE, Experience.of([on_the_line(0.05, fingerprint="a"), on_the_line(0.45, fingerprint="b")]))
+    first, second = sorted(dropouts(lessons, 2))
+    assert first == pytest.approx(0.05, abs=0.06)
+    assert second == pytest.approx(0.45, abs=0.06)
+
+
+def test_data_that_are_alike_come_first_in_the_portfolio():
+    near, far = DataFacts(rows=100, classes=2), DataFacts(rows=10**7, classes=1000)
+    searches = [on_the_line(0.05, fingerprint="a", facts=near), on_the_line(0.45, fingerprint="b", facts=far)]
+    assert dropouts(Lessons(LINE, Experience.of(searches, target=near)), 1)[0] < 0.15
+    assert dropouts(Lessons(LINE, Experience.of(searches, target=far)), 1)[0] > 0.35
+
+
+def test_what_is_learned_ranks_configurations_as_they_are():
+    lessons = Lessons(SPACE, experience(1, 2, 3))
+    drawn = [SPACE.sample(np.random.default_rng(seed)) for seed in range(200, 260)]
+    ranks = [np.argsort(np.argsort(values)) for values in (lessons.losses(drawn).mean(1), list(map(loss_of, drawn)))]
+    assert np.corrcoef(*ranks)[0, 1] > 0.6
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 100), st.integers(1, 20))
+def test_a_portfolio_holds_different_assignments_of_the_space(seed, size):
+    portfolio = Lessons(SPACE, experience(seed)).portfolio(size)
+    assert len(portfolio) == size
+    for number, assignment in enumerate(portfolio):
+        SPACE.validate(assignment)
+        assert assignment not in portfolio[:number]
+
+
+def test_equal_experience_teaches_the_same():
+    first, second = (Lessons(SPACE, experience(1, 2)) for _ in range(2))
+    assert first.portfolio(8) == second.portfolio(8)
+    drawn = [SPACE.sample(np.random.default_rng(0))]
+    assert first.losses(drawn).tolist() == second.losses(drawn).tolist() == first.fresh_points(drawn)[1].tolist()
+
+
+def test_searches_of_which_no_trial_is_in_the_space_have_no_say():
+    elsewhere = dataclasses.replace(
+        searched(7, trials=5),
+        name="elsewhere",
+        trials=tuple(
+            dataclasses.replace(trial, recipe={**trial.recipe, "backbone.name": "timm:vit_base_patch16_224"})
+            for trial in searched(7, trials=5).trials
+        ),
+    )
+    lessons = Lessons(SPACE, Experience.of([*experience(1).searches, elsewhere]))
+    assert (lessons.num_searches, lessons.num_trials) == (1, 40)
+    with pytest.raises(
+        ConfigError, match="None of the 5 trials that the search is to learn from is in the space 'custom'"
+    ):
+        Lessons(SPACE, Experience.of([elsewhere])).require()
+
+
+def test_of_a_long_search_the_better_third_of_what_is_used_are_its_best(monkeypatch):
+    monkeypatch.setattr("autoft.strategies.experience.lessons.MAX_ROWS", 30)
+    search = on_the_line(0.25, fingerprint="a", rows=101)
+    lessons = Lessons(LINE, Experience.of([search]))
+    assert lessons.num_trials == 30
+    used = sorted(one["head[linear].dropout"] for one in lessons._learned.assignments)
+    best = sorted(search.trials, key=lambda trial: trial.loss)[:10]
+    assert {trial.recipe["head.dropout"] for trial in best} <= set(used)
