@@ -1,5 +1,6 @@
 """A searcher and a scheduler as one strategy: probes, the default recipe, what experience says, then the searcher."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from autoft.strategies.base import (
     Done,
     History,
     Pause,
+    Promotion,
     Scheduler,
     Searcher,
     Start,
@@ -28,13 +30,18 @@ from autoft.strategies.base import (
 from autoft.strategies.costs import epoch_cost
 from autoft.strategies.transfer import Transfer
 
+SLACK = 1.25
+"""Times what the epochs so far let expect: later ones may take longer."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Composite:
     """Decide, in this order: who of those that stand goes on, whether time is up, who of the paused, what to start.
 
-    A trial that is paused when nothing more can come is stopped, unless it is the time that is up: then a resume with
-    more seconds may let it go on.
+    When no new trial will start, or the time left is what the best paused trial needs to its end, the scheduler is
+    asked who of the paused goes on for the last time, and the default recipe is trained to its end: a search never
+    returns less. A trial that is paused when nothing more can come is stopped, unless it is the time that is up: then a
+    resume with more seconds may let it go on.
 
     Budget: `trials` counts what was started, probes left out. With `seconds` every decision grants one epoch, so
     that each trial is asked about at the end of each; the first one asked after the time is up stops, and the search
@@ -61,10 +68,16 @@ class Composite:
     def _fill(self, history: History) -> Decision:
         """Decide what a free slot is for."""
         rungs = self.scheduler.rungs(history.num_epochs)
-        promotion = self.scheduler.promote(history, is_last_call=not _may_start(history))
+        time_is_short = _time_is_short(history)
+        is_last_call = time_is_short or not _may_start(history)
+        promotion = self.scheduler.promote(history, is_last_call=is_last_call)
+        if promotion is None and is_last_call:
+            promotion = _owed(history)
         if promotion is not None:
             granted = _granted(history, rungs, history.view(promotion.trial).epoch)
             return Continue(trial=promotion.trial, until_epoch=granted, reason=promotion.reason)
+        if time_is_short and history.running:
+            return Wait(reason="the time left is for those in flight")
         if (started := self._start(history, rungs)) is not None:
             return started
         reason = f"all {history.budget.trials} trials of the budget were started"
@@ -129,6 +142,31 @@ def _build(kind: catalog.Kind, config: StrategyConfig) -> Any:
 
 def _may_start(history: History) -> bool:
     return history.budget.trials is None or history.num_started < history.budget.trials
+
+
+def _time_is_short(history: History) -> bool:
+    """Return whether the time left is what the best paused trial needs for the epochs that it lacks."""
+    limit = history.budget.seconds
+    paused = [view for view in history.paused if view.best(history.objective) is not None]
+    if limit is None or not paused:
+        return False
+    worst = -math.inf if history.objective.maximize else math.inf
+
+    def value(view: TrialView) -> float:
+        best = view.best(history.objective)
+        return worst if best is None else best
+
+    best = (max if history.objective.maximize else min)(paused, key=value)
+    needed = (history.num_epochs - best.epoch) * best.cost_seconds / best.epoch
+    return limit - history.seconds_reserved - history.seconds_used <= SLACK * needed
+
+
+def _owed(history: History) -> Promotion | None:
+    """Return the default recipe, if it is paused."""
+    default = next((view for view in history.trials if view.kind == "trial"), None)
+    if default is None or default.status != "paused":
+        return None
+    return Promotion(trial=default.trial, reason="the space's default recipe is trained to its end")
 
 
 def _probe(history: History, backbone: Json) -> Start:

@@ -1,4 +1,4 @@
-from autoft.strategies import Composite, Continue, Done, Promotion, Stop
+from autoft.strategies import Composite, Continue, Done, Promotion, Start, Stop
 from autoft.strategies.asha import AshaPromote
 from autoft.strategies.random import Random
 from autoft.strategies.simulate import simulate
@@ -69,4 +69,25 @@ def test_when_the_time_is_up_what_is_paused_stays_paused_and_more_seconds_let_it
     more = late.replace(budget=history(seconds=99.0, trials=3).budget)
     assert strategy.next(more) == Continue(
         trial="t0002", until_epoch=2, reason="rank 1 of 3 at rung 1: now among the best 1, it goes on"
+    )
+
+
+def test_the_default_recipe_is_trained_to_its_end_when_no_new_trial_will_start():
+    def curve(view):
+        return [0.5] if view.kind == "probe" else [0.1 if view.trial == "t0001" else 0.6] * 9
+
+    search = simulate(Composite(searcher=Random(), scheduler=PROMOTE), history(trials=4, epochs=9), curve)
+    assert search.history.view("t0001").status == "completed"
+    reasons = [d.reason for d in search.decisions if isinstance(d, Continue) and d.trial == "t0001"]
+    assert reasons[-1] == "the space's default recipe is trained to its end"
+
+
+def test_the_time_left_goes_to_the_best_paused_trial_once_it_is_what_that_needs():
+    strategy = Composite(searcher=Random(), scheduler=PROMOTE)
+    probes = tuple(trial(n, [0.5], status="probe").replace(trial=f"p{n:02d}", kind="probe") for n in (1, 2))
+    paused = tuple(view.replace(cost_seconds=2.0) for view in at_rung([0.5, 0.6]))
+    now = history(seconds=100.0, seconds_used=79.9, trials=None).replace(trials=(*probes, *paused))
+    assert isinstance(strategy.next(now), Start)  # 8 epochs of 2 s are lacking: 20 s with a quarter more
+    assert strategy.next(now.replace(seconds_used=80.0)) == Continue(
+        trial="t0002", until_epoch=2, reason="rank 1 of 2 at rung 1: now among the best 1, it goes on"
     )
