@@ -110,7 +110,16 @@ def activation_order(sections: tuple[Section, ...]) -> list[Parameter]:
     if not any(parameter.when for parameter in every.values()):
         return list(every.values())
     by_name = {section.name: section for section in sections}
-    sorter = TopologicalSorter({label: set(decided_by(one, by_name)) for label, one in every.items()})
+    # Of the many parameters that look at one path the places are the same.
+    behind: dict[Path, set[str]] = {}
+    for path in {when.path for parameter in every.values() for when in parameter.when}:
+        behind[path] = set(_behind(path, by_name))
+    sorter = TopologicalSorter(
+        {
+            label: {condition.label for condition in one.conditions}.union(*(behind[when.path] for when in one.when))
+            for label, one in every.items()
+        }
+    )
     sorter.prepare()
     # Of what is ready the first as written, so that a branch's parameters stay together.
     rank = {label: number for number, label in enumerate(every)}
@@ -130,10 +139,15 @@ def decided_by(parameter: Parameter, by_name: Mapping[str, Section]) -> Iterator
     """Yield the labels of the parameters that decide whether this one is active."""
     yield from (condition.label for condition in parameter.conditions)
     for when in parameter.when:
-        for reading in readings(by_name[when.path.section], when.path) if when.path.section in by_name else ():
-            yield from (label for label, _ in reading.guards)
-            if reading.label is not None:
-                yield reading.label
+        yield from _behind(when.path, by_name)
+
+
+def _behind(path: Path, by_name: Mapping[str, Section]) -> Iterator[str]:
+    """Yield the labels of the parameters that decide what stands at a path."""
+    for reading in readings(by_name[path.section], path) if path.section in by_name else ():
+        yield from (label for label, _ in reading.guards)
+        if reading.label is not None:
+            yield reading.label
 
 
 def without_dead(sections: tuple[Section, ...]) -> tuple[Section, ...]:
