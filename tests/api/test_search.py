@@ -9,6 +9,7 @@ import pytest
 import autoft
 from autoft.api import SearchResult
 from autoft.core.jsonable import Json
+from autoft.core.progress import Progress
 from autoft.core.storage import Store
 from autoft.record.reader import read_events
 from autoft.space import Choice
@@ -145,13 +146,22 @@ def test_a_finished_search_resumed_with_nothing_more_to_do_stays_as_it_is(finish
 
 
 def test_a_budget_of_seconds_is_kept_within_the_longest_epoch(search_here: SearchHere) -> None:
+    told: dict[str, float] = {}
+
+    def listen(progress: Progress) -> None:
+        if " epoch " in progress.line:
+            told.setdefault(progress.line, progress.seconds_used)
+
     result = search_here(
         overrides={"finetune.mode": "full", "backbone.name": "timm:test_resnet"},
         budget=autoft.Budget(seconds=25, epochs=10_000),
+        listener=listen,
     )
     longest = max(epoch.seconds for row in result.record.trials for epoch in row.epochs)
-    # The final test is reserved for by what the epochs took; other tests may run beside it.
-    assert result.record.seconds_used <= 25 + longest + 30
+    # A busy machine may take longer to start a worker; and tell late, and test slowly, what the epochs did not foresee.
+    limit = max(25, min(told.values())) + longest
+    assert max(told.values()) <= limit + 5
+    assert result.record.seconds_used <= limit + 60
     assert (Path(result.folder) / "best" / "config.yaml").exists()
 
 

@@ -275,7 +275,7 @@ def test_a_run_folder_that_cannot_be(refused: Refused, pictures: Path, tiny_spac
         ("optimizer: {name: adamw, lr: {log_uniform: [0, 0.1]}}\n", "does not start above 0"),
         ("budget: {trials: 0}\n", "budget.trials"),
         ("batch_size: &a [*a]\n", "an alias that contains itself"),
-        ("batch_size: !!python/name:os.system x\n", "takes plain YAML without tags"),
+        ("description: !!python/name:os.system x\n", "takes plain YAML without tags"),
         ("batch_size: 8\nbatch_size: 9\n", "has the key 'batch_size' again"),
         ("extends: /dev/zero\n", "is no file of at most 16 MB"),
         ("extends: nope\n", "Unknown space 'nope' at extends"),
