@@ -128,8 +128,11 @@ class Curves(Halving):
         return count >= self._num_startup(history)
 
     def _left(self, history: History, rungs: tuple[int, ...]) -> tuple[TrialView, ...]:
-        """Return the paused trials that may go on when nothing new starts, the best of each rung first."""
-        found: list[TrialView] = []
+        """Return the paused trials that may go on when nothing new starts, the best of each rung first.
+
+        What the end of the time paused between two rungs had been let on already.
+        """
+        found = [view for view in history.paused if view.epoch not in rungs]
         for rung in rungs[:-1]:
             order = order_at(history, rung)
             allowed = max(1, math.floor(len(order) / self.reduction_factor))

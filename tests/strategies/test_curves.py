@@ -1,5 +1,6 @@
 import statistics
 
+import numpy as np
 import pytest
 
 from autoft.core.errors import ConfigError
@@ -60,6 +61,16 @@ def test_a_trial_that_is_worse_than_all_that_are_considered_is_stopped_and_not_k
     verdict = Curves().judge(now, last)
     assert verdict.action == "stop"
     assert verdict.reason == f"{CONSIDERED} better trials are paused already at rung 3"
+
+
+def test_what_the_end_of_the_time_paused_between_rungs_goes_on_when_nothing_new_starts():
+    views = (
+        trial(1, [0.5] * 6, status="paused", assignment=SPACE.default()),
+        trial(2, [0.4] * 5, status="paused", assignment=SPACE.sample(np.random.default_rng(0))),
+    )
+    now = history(space=SPACE, trials=2, epochs=6).replace(trials=views)
+    assert Curves().promote(now, is_last_call=True).trial == "t0002"
+    assert Curves().promote(now.replace(trials=views[:1]), is_last_call=True) is None
 
 
 def test_of_trials_that_cost_more_an_epoch_fewer_epochs_are_weighed():
