@@ -4,8 +4,9 @@
 
 On 600 textile pictures at 128 px (EfficientNet-Lite0) and 1,000 movie snippets (MiniLM), whose weights and data come
 in packages: 10 trials of at most 4 epochs, hyperopt's TPE and ASHA (so that what is compared is the spaces, with the
-plainest of searches), the same seeds, splits and probes. The other side of the comparison is the space's default recipe with the learning rate's own range. Both winners are tested once, on the same
-test split. Takes about half an hour on two cores; every search that is done is written down, and the next call goes on.
+plainest of searches), the same seeds, splits and probes. The other side of the comparison is the space's default recipe
+with the learning rate's own range. Both winners are tested once, on the same test split. Takes about half an hour on
+two cores; every search that is done is written down, and the next call goes on.
 """
 
 import argparse
