@@ -24,7 +24,7 @@ from autoft.core.errors import ConfigError
         ("limits", ["latency_ms"], "limits must be a dict such as {'parameters': 10e6}, not ['latency_ms']."),
         ("metric", 5, "metric must be a name of `autoft list metrics` or a list of them, not 5."),
         ("metric", [1], "metric must be a name of `autoft list metrics` or a list of them, not [1]."),
-        ("searcher", None, "searcher must be a name of `autoft list searchers` or an autoft.StrategyConfig, not None."),
+        ("searcher", 3, "searcher must be a name of `autoft list searchers` or an autoft.StrategyConfig, not 3."),
         ("address", 5, "address must be 'auto' or 'host:port', not 5."),
         ("out", None, "out must be a path or URI, not None."),
     ],

@@ -75,8 +75,8 @@ def test_rows_that_are_lost_damaged_or_others_are_refused(run: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("name: tpe", "name: tpee", "Unknown searcher 'tpee'"),
-        ("name: asha", "name: ashaa", "Unknown scheduler 'ashaa'"),
+        ("searcher:\n  name: curves", "searcher:\n  name: curvs", "Unknown searcher 'curvs'"),
+        ("scheduler:\n  name: curves", "scheduler:\n  name: curvs", "Unknown scheduler 'curvs'"),
         ("- accuracy", "- accurcy", "Unknown metric 'accurcy'"),
         ("keep: 10", "keep: many", "'keep' must be a whole number, not 'many'"),
         ("format: 1", "format: 2", "has format 2, this autoft reads up to 1"),

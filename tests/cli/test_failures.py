@@ -23,7 +23,10 @@ HELP = "`autoft search --help` shows all."
         ("--vresion", "Unknown option '--vresion' of `autoft`. Did you mean '--version'? `autoft --help` shows all."),
         ("search x --trails 3", f"Unknown option '--trails' of `autoft search`. Did you mean '--trials'? {HELP}"),
         ("search x --bogus", f"Unknown option '--bogus' of `autoft search`. {HELP}"),
-        ("search x --learn-from a --out r", "Unknown option '--learn-from' of `autoft search`."),
+        (
+            "search x --learn-form a --out r",
+            "Unknown option '--learn-form' of `autoft search`. Did you mean '--learn-from'",
+        ),
         ("search", f"`autoft search` needs DATA. {HELP}"),
         ("search x", f"`autoft search` needs --out. {HELP}"),
         ("search x --out", "--out needs a value."),

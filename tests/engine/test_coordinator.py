@@ -349,8 +349,12 @@ def test_a_paused_trial_gives_up_its_slot_and_goes_on_from_where_it_was(bench):
     )
     assert b.epoch("t0002", 2, 0.8)
     assert not b.epoch("t0002", 3, 0.9, "completed")
+    assert [(job.trial, job.epochs_recorded) for job in b.jobs()] == [("t0001", 1)]
+    assert b.statuses()["t0001"] == ("running", "the space's default recipe is trained to its end")
+    b.epoch("t0001", 2, 0.6)
+    b.epoch("t0001", 3, 0.6, "completed")
     assert b.coordinator.next_job().kind == "final"
-    assert [b.statuses()[trial][0] for trial in ("t0001", "t0002", "t0003")] == ["pruned", "completed", "pruned"]
+    assert [b.statuses()[trial][0] for trial in ("t0001", "t0002", "t0003")] == ["completed", "completed", "pruned"]
 
 
 def test_what_waits_for_its_promotion_still_waits_after_a_kill(bench):

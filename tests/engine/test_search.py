@@ -244,7 +244,7 @@ def test_paused_trials_go_on_in_warm_workers_from_their_checkpoints(make_search,
     outcome = run(make_search(trials=3, epochs=3, scheduler="asha-promote", concurrent=1), store, spec)
     assert outcome.winner == "t0002"
     record = read_record(store)
-    assert statuses(store) == {"p01": "probe", "t0001": "pruned", "t0002": "completed", "t0003": "pruned"}
+    assert statuses(store) == {"p01": "probe", "t0001": "completed", "t0002": "completed", "t0003": "pruned"}
     actions = [(decision.action, decision.trial) for decision in record.decisions if decision.action != "wait"]
     assert actions == [
         ("start", "p01"),
@@ -255,7 +255,7 @@ def test_paused_trials_go_on_in_warm_workers_from_their_checkpoints(make_search,
         ("start", "t0003"),
         ("pause", "t0003"),
         ("continue", "t0002"),
-        ("stop", "t0001"),
+        ("continue", "t0001"),
         ("stop", "t0003"),
         ("done", None),
     ]
