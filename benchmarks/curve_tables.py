@@ -25,6 +25,11 @@ class Dimension:
     is_log: bool = False
     is_whole: bool = False
 
+    @property
+    def step(self) -> float | None:
+        """How far apart its values lie in [0, 1]; None: not evenly, or so near that it makes no difference."""
+        return 1 / (self.high - self.low) if self.is_whole and not self.is_log else None
+
     def unit(self, values: np.ndarray) -> np.ndarray:
         """Return where in [0, 1] values lie, on the dimension's own scale."""
         if self.is_log:
@@ -96,9 +101,9 @@ class CurveTable:
             "schedule": {"name": "cosine"},
             "optimizer": {"name": "adamw"},
         }
-        for path in CARRIERS[: len(self.dimensions)]:
+        for path, one in zip(CARRIERS, self.dimensions, strict=False):
             section, _, setting = path.partition(".")
-            sections[section][setting] = Uniform(0.0, 1.0)
+            sections[section][setting] = Uniform(0.0, 1.0, step=one.step)
         return SearchSpace(task="image-classification", backbone="timm:resnet18", **sections)
 
     def unit(self, assignment: Assignment) -> np.ndarray:

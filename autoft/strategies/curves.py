@@ -98,7 +98,8 @@ class Curves(Halving):
             return Verdict(action="continue", reason=use.words)
         loss = self._reader.standing(history, view, rungs).loss
         num_better = sum(self._reader.standing(history, one, rungs).loss < loss for one in history.paused)
-        if num_better >= CONSIDERED:
+        is_default = view.trial == next(one.trial for one in history.trials if one.kind == "trial")
+        if num_better >= CONSIDERED and not is_default:
             return Verdict(action="stop", reason=f"{num_better} better trials are paused already at rung {view.epoch}")
         other = "something new" if use is None or use.trial is None else f"trial {use.trial}"
         return Verdict(action="pause", reason=f"at rung {view.epoch} {other} is the better use of its slot")
