@@ -65,8 +65,8 @@ class Transfer:
     al., Practical Transfer Learning for Bayesian Optimization, arXiv:1802.02219.
     """
 
-    portfolio: int = 8
-    """Assignments of the portfolio that are tried first."""
+    portfolio: int = 4
+    """Assignments of the portfolio that are tried first; after so many, own results choose better than a fixed list."""
     _cache: dict[tuple[int, int], Lessons] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -119,7 +119,7 @@ ENTRIES = (
             Argument(
                 name="portfolio",
                 type="int",
-                default=8,
+                default=4,
                 low=0,
                 description="Configurations good on many data sets that are tried first.",
             ),
