@@ -106,6 +106,15 @@ class CurveTable:
             sections[section][setting] = Uniform(0.0, 1.0, step=one.step)
         return SearchSpace(task="image-classification", backbone="timm:resnet18", **sections)
 
+    def assignments(self, space: SearchSpace) -> list[dict[str, Any]]:
+        """Return the assignments of `space` that stand for the rows."""
+        labels = {_bare(parameter.label): parameter for parameter in space.parameters}
+        carriers = [labels[path] for path in CARRIERS[: len(self.dimensions)]]
+        return [
+            {one.label: one.domain.at(float(at)) for one, at in zip(carriers, unit_D, strict=True)}
+            for unit_D in self.units
+        ]
+
     def unit(self, assignment: Assignment) -> np.ndarray:
         """Return the point of an assignment of `space`."""
         by_path = {_bare(label): value for label, value in assignment.items()}

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from autoft.api.searching import LEARNING, USUAL
 from autoft.core.configs import Budget, StrategyConfig
 from autoft.core.metrics import Objective
 from autoft.strategies import Continue, Done, History, Start, Strategy, TrialView, Wait, build_strategy
 from autoft.strategies.advance import decided, reported
+from autoft.strategies.experience import Experience
 from benchmarks.curve_tables import CurveTable
 
 WORKERS = 4
@@ -44,7 +46,7 @@ class Contender(Protocol):
 class Autoft:
     """A strategy of autoft, unchanged, on its own `History`; the one backbone of the space counts as probed."""
 
-    def __init__(self, table: CurveTable, seed: int, strategy: Strategy) -> None:
+    def __init__(self, table: CurveTable, seed: int, strategy: Strategy, *, evidence: Experience | None = None) -> None:
         self._table, self._strategy = table, strategy
         self._used: set[int] = set()
         self._rows: dict[str, int] = {}
@@ -57,6 +59,7 @@ class Autoft:
             seed=seed,
             slots=WORKERS,
             trials=(probe,),
+            evidence=evidence,
         )
 
     def next(self) -> Job | None:
@@ -200,18 +203,22 @@ def point(table: CurveTable, values: dict[str, Any]) -> np.ndarray:
     return np.array([one.unit(np.array(float(values[one.name]))) for one in table.dimensions])
 
 
-def _default(table: CurveTable, seed: int) -> Contender:
-    return Autoft(table, seed, build_strategy(StrategyConfig(name="curves"), StrategyConfig(name="curves")))
+def _default(table: CurveTable, seed: int, past: Experience | None) -> Contender:
+    evidence = None if past is None else past.without(table.name)
+    names = USUAL if evidence is None else LEARNING
+    strategy = build_strategy(StrategyConfig(name=names[0]), StrategyConfig(name=names[1]))
+    return Autoft(table, seed, strategy, evidence=evidence)
 
 
-def _random(table: CurveTable, seed: int) -> Contender:
+def _random(table: CurveTable, seed: int, _: Experience | None) -> Contender:
     return Autoft(table, seed, build_strategy(StrategyConfig(name="random"), StrategyConfig(name="none")))
 
 
-CONTENDERS: dict[str, Callable[[CurveTable, int], Contender]] = {
+CONTENDERS: dict[str, Callable[[CurveTable, int, Experience | None], Contender]] = {
     "autoft": _default,
     "random": _random,
-    "ray-asha": RayAsha,
-    "ray-asha-hyperopt": RayAshaHyperOpt,
-    "optuna-tpe-hyperband": OptunaTpeHyperband,
+    "ray-asha": lambda table, seed, _: RayAsha(table, seed),
+    "ray-asha-hyperopt": lambda table, seed, _: RayAshaHyperOpt(table, seed),
+    "optuna-tpe-hyperband": lambda table, seed, _: OptunaTpeHyperband(table, seed),
 }
+"""Each from a table, a seed, and other tables as earlier searches; of these autoft's default alone makes use."""

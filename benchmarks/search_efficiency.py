@@ -1,12 +1,13 @@
 """How good a search is at equal cost: simulated over tables of learning curves, without training.
 
-usage: python -m benchmarks.search_efficiency --tables DIR [--strategies a,b] [--seeds N] --out FILE.json
+usage: python -m benchmarks.search_efficiency --tables DIR [--history DIR] [--strategies a,b] [--seeds N] --out FILE
 
 Four workers draw epochs from a table on a clock of their own. A suggestion is the nearest configuration of the table
 that the search has not tried. The score is the normalised regret, (best of the table - best seen at any epoch) / (best
 of the table - median of the last epochs), in [0, 1], after as many epochs over all trials as 4, 10, 20 and 40 full
-trainings have. DIR/*.parquet are the tasks. FILE.json: {strategy: {"regret": {"4": mean over tasks and seeds, ...},
-"stderr": {...}, "ms_per_decision": processor time per slot that was filled}}.
+trainings have. DIR/*.parquet are the tasks; those of --history are earlier searches, never of the task itself. FILE is
+JSON: {strategy: {"regret": {"4": mean over tasks and seeds, ...}, "stderr": {...}, "ms_per_decision": processor time
+per slot that was filled}}.
 """
 
 import argparse
@@ -20,7 +21,9 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoft.strategies.experience import Experience
 from benchmarks.curve_tables import CurveTable, read_tables
+from benchmarks.past_tables import experience_of_tables
 from benchmarks.search_contenders import CONTENDERS, WORKERS, Contender, Job
 
 BUDGETS = (4, 10, 20, 40)
@@ -77,6 +80,16 @@ def race(table: CurveTable, contender: Contender, budgets: tuple[int, ...] = BUD
     return Outcome(regrets=regrets, seconds=own, num_decisions=num_decisions)
 
 
+def experience(tables: list[CurveTable]) -> Experience:
+    """Return tables as earlier searches, each of all its rows, named by the table."""
+    space = tables[0].space()
+    return experience_of_tables(
+        space,
+        {table.name: (table.assignments(space), table.scores if table.maximize else -table.scores) for table in tables},
+        maximize=tables[0].maximize,
+    )
+
+
 def summary(outcomes: list[Outcome]) -> dict[str, object]:
     """Return means and standard errors over searches."""
     columns = list(zip(*(one.regrets for one in outcomes), strict=True))
@@ -92,6 +105,7 @@ def main(arguments: list[str]) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="benchmarks.search_efficiency")
     parser.add_argument("--tables", type=Path, required=True, help="folder of one family's *.parquet")
+    parser.add_argument("--history", type=Path, help="folder of tables of the same family to learn from")
     parser.add_argument("--strategies", default=",".join(CONTENDERS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
@@ -102,11 +116,14 @@ def main(arguments: list[str]) -> None:
     tables = read_tables(given.tables)
     if not tables:
         parser.error(f"no *.parquet in {given.tables}")
+    past = None if given.history is None else experience(read_tables(given.history))
     results: dict[str, object] = {}
     for name in names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            outcomes = [race(table, CONTENDERS[name](table, seed)) for seed in range(given.seeds) for table in tables]
+            outcomes = [
+                race(table, CONTENDERS[name](table, seed, past)) for seed in range(given.seeds) for table in tables
+            ]
         results[name] = summary(outcomes)
         given.out.write_text(json.dumps(results, indent=1) + "\n")
         print(name, json.dumps(results[name]), flush=True)

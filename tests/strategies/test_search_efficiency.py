@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pytest
 
 from benchmarks.curve_tables import LCBENCH, read_table
 from benchmarks.search_contenders import CONTENDERS
-from benchmarks.search_efficiency import main, race
+from benchmarks.search_efficiency import experience, main, race
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,8 @@ def test_the_space_of_a_table_is_the_unit_cube_itself_with_the_steps_of_whole_nu
 
 def test_regret_falls_with_the_budget_and_the_default_beats_random_draws(tables):
     table = read_table(tables / "1.parquet")
-    ours = [race(table, CONTENDERS["autoft"](table, seed), (4, 10)).regrets for seed in range(2)]
-    random = [race(table, CONTENDERS["random"](table, seed), (4, 10)).regrets for seed in range(2)]
+    ours = [race(table, CONTENDERS["autoft"](table, seed, None), (4, 10)).regrets for seed in range(2)]
+    random = [race(table, CONTENDERS["random"](table, seed, None), (4, 10)).regrets for seed in range(2)]
     assert all(list(one) == sorted(one, reverse=True) for one in (*ours, *random))
     assert (np.mean(ours, axis=0) < np.mean(random, axis=0)).all()
 
@@ -74,3 +75,19 @@ def test_the_results_are_means_and_standard_errors_by_budget(tables, tmp_path, c
         assert list(found) == ["regret", "stderr", "ms_per_decision"]
         assert list(found["regret"]) == list(found["stderr"]) == ["4", "10", "20", "40"]
         assert found["ms_per_decision"] > 0
+
+
+def test_the_assignments_of_a_table_are_its_rows(tables):
+    table = read_table(tables / "1.parquet")
+    found = np.array([table.unit(one) for one in table.assignments(table.space())])
+    whole = [number for number, one in enumerate(table.dimensions) if one.step is not None]
+    others = [number for number in range(7) if number not in whole]
+    assert found[:, others] == pytest.approx(table.units[:, others])
+
+
+def test_what_was_learned_on_a_table_like_it_helps_and_of_itself_it_sees_nothing(tables, tmp_path):
+    shutil.copy(tables / "1.parquet", tmp_path / "2.parquet")
+    table, past = read_table(tables / "1.parquet"), experience([read_table(tmp_path / "2.parquet")])
+    assert past.without("2").searches == ()
+    alone, helped = (race(table, CONTENDERS["autoft"](table, 0, given), (4,)).regrets[0] for given in (None, past))
+    assert helped < alone
