@@ -10,7 +10,7 @@ from autoft.strategies.encoding import Encoding
 
 SMALLEST_STEP, LARGEST_STEP = 0.01, 0.5
 """Between them the step of a change is drawn, as a share of a range."""
-RENEWED = 2
+RENEWED = 8
 """Starts between two renewals of what is considered."""
 KEPT = 100
 """Parts of a pool that are kept before all are forgotten."""

@@ -1,8 +1,6 @@
 """What a model of learning curves is fitted on: the latest values of the trials, on a scale that suits it."""
 
 import math
-from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +22,8 @@ class Standing:
 
     loss: float
     """Its best, lower is better; infinite where it has no finite value."""
-    losses: tuple[float, ...] = ()
-    """At the rungs that it came to, in order; infinite at the first before which it diverged."""
+    latest: tuple[tuple[int, float], ...]
+    """The last rungs that it came to, with its loss at each."""
 
 
 class Reader:
@@ -45,19 +43,6 @@ class Reader:
         self._kept[id(view)] = (view, rungs, standing)
         return standing
 
-    def shares(self, history: History, rungs: tuple[int, ...], views: Sequence[TrialView]) -> list[float]:
-        """Return for each of `views` the share of better ones among all that came to its last rung; 0 is the best.
-
-        So trials are compared that ran for different times. What came to no rung yet is taken for the worst.
-        """
-        everyone = [self.standing(history, view, rungs).losses for view in history.trials]
-        columns = [sorted(losses[place] for losses in everyone if len(losses) > place) for place in range(len(rungs))]
-        own = [self.standing(history, view, rungs).losses for view in views]
-        return [
-            bisect_left(columns[len(losses) - 1], losses[-1]) / len(columns[len(losses) - 1]) if losses else 1.0
-            for losses in own
-        ]
-
     def gather(
         self, history: History, rungs: tuple[int, ...], encoding: Encoding, *, limit: int
     ) -> Observations | None:
@@ -69,7 +54,7 @@ class Reader:
         found = [
             (number, rung, loss)
             for number, view in enumerate(history.trials)
-            for rung, loss in _latest(self.standing(history, view, rungs), rungs)
+            for rung, loss in self.standing(history, view, rungs).latest
         ]
         losses_N = np.array([loss for _, _, loss in found])
         if len(set(losses_N.tolist())) < 2:
@@ -86,21 +71,17 @@ class Reader:
 
 def _standing(history: History, view: TrialView, rungs: tuple[int, ...]) -> Standing:
     if view.kind != "trial" or view.status == "failed":
-        return Standing(loss=math.inf)
-    losses: list[float] = []
+        return Standing(loss=math.inf, latest=())
+    found: list[tuple[int, float]] = []
     for rung in rungs:
         loss = loss_at(history, view, rung)
         if loss is None:
             break
-        losses.append(loss)
+        found.append((rung, loss))
         if loss == math.inf:
             break
     own = loss_at(history, view, view.epoch) if view.values else None
-    return Standing(loss=math.inf if own is None else own, losses=tuple(losses))
-
-
-def _latest(standing: Standing, rungs: tuple[int, ...]) -> list[tuple[int, float]]:
-    return list(zip(rungs, standing.losses, strict=False))[-LATEST:]
+    return Standing(loss=math.inf if own is None else own, latest=tuple(found[-LATEST:]))
 
 
 def thinned(losses_N: np.ndarray, limit: int) -> np.ndarray:

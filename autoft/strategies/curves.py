@@ -25,8 +25,8 @@ LEARNED_ON = 80
 """Observations that the hyperparameters are learned on."""
 GROWTH = 1.3
 """Of so many times more trials they are learned again."""
-CONSIDERED = 128
-"""Paused trials that are considered, the best of those that ran as long; what is worse than so many is stopped."""
+CONSIDERED = 64
+"""Paused trials that are considered, the best ones; what is worse than so many is stopped."""
 NUM_BEST = 5
 """Trials, the best ones, near which new configurations are considered."""
 NEAREST, FARTHEST = 0.01, 1.0
@@ -96,8 +96,8 @@ class Curves(Halving):
         use = self._best_use(history, rungs, (*history.paused, view), standing=view)
         if use is not None and use.trial == view.trial:
             return Verdict(action="continue", reason=use.words)
-        own, *others = self._reader.shares(history, rungs, (view, *history.paused))
-        num_better = sum(share < own for share in others)
+        loss = self._reader.standing(history, view, rungs).loss
+        num_better = sum(self._reader.standing(history, one, rungs).loss < loss for one in history.paused)
         is_default = view.trial == next(one.trial for one in history.trials if one.kind == "trial")
         if num_better >= CONSIDERED and not is_default:
             return Verdict(action="stop", reason=f"{num_better} better trials are paused already at rung {view.epoch}")
@@ -213,12 +213,13 @@ class Curves(Halving):
 
     def _promising(self, history: History, rungs: tuple[int, ...], options: tuple[TrialView, ...]) -> list[int]:
         """Return the places in the history of the best of `options`."""
-        places = {view.trial: place for place, view in enumerate(history.trials)}
-        finite = [view for view in options if self._reader.standing(history, view, rungs).loss < math.inf]
-        shares = self._reader.shares(history, rungs, finite)
-        return [place for _, place in sorted(zip(shares, (places[view.trial] for view in finite), strict=True))][
-            :CONSIDERED
+        wanted = {view.trial for view in options}
+        losses = [
+            (self._reader.standing(history, view, rungs).loss, place)
+            for place, view in enumerate(history.trials)
+            if view.trial in wanted
         ]
+        return [place for loss, place in sorted(losses)[:CONSIDERED] if loss < math.inf]
 
     def _fresh(self, history: History, rungs: tuple[int, ...]) -> list[Assignment]:
         """Return new configurations, some of them near the best trials."""

@@ -37,5 +37,5 @@ def test_what_is_considered_depends_on_the_seed_and_the_starts_alone():
     first = one.propose(started(16), best, 20)
     assert len(first) == 20
     assert one.propose(started(17), best, 20) == first == Pool(ENCODING).propose(started(16), best, 20)
-    assert one.propose(started(18), best, 20) != first
+    assert one.propose(started(24), best, 20) != first
     assert one.propose(started(16, seed=1), best, 20) != first

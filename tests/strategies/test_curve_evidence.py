@@ -62,9 +62,3 @@ def test_the_scale_has_mean_0_and_variance_1_and_keeps_the_order_whatever_the_ou
 def test_what_is_below_the_median_by_more_than_the_best_is_above_is_told_apart_by_rank_alone():
     near, far = scaled(np.array([0.0, 0.5, 0.6, 0.7, 0.8])), scaled(np.array([-9.0, 0.5, 0.6, 0.7, 0.8]))
     assert near == pytest.approx(far)
-
-
-def test_trials_are_placed_among_those_that_came_as_far():
-    views = (trial(1, [0.1]), trial(2, [0.3]), trial(3, [0.2]), trial(4, [0.4] * 3), trial(5, [0.05, 0.9, 0.9]))
-    now = history(space=SPACE).replace(trials=(*views, trial(6, [], until=1)))
-    assert Reader().shares(now, RUNGS, now.trials) == [3 / 5, 1 / 5, 2 / 5, 1 / 2, 0.0, 1.0]
