@@ -10,11 +10,11 @@ PYTEST := $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Install everything that demo and tests need into .venv; does nothing twice.
+setup: $(STAMP) ## Install everything that demo, tests and benchmarks need into .venv; does nothing twice.
 
 $(STAMP): pyproject.toml constraints.txt overrides.txt
 	test -x $(BIN)/uv || ($(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --constraint constraints.txt uv)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --compile-bytecode --constraint constraints.txt --overrides overrides.txt --editable '.[demo,test]'
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --compile-bytecode --constraint constraints.txt --overrides overrides.txt --editable '.[demo,test,bench]'
 	$(BIN)/python -m autoft.data.packaged
 	touch $(STAMP)
 
