@@ -16,7 +16,7 @@ from autoft.space.plan import Plan
 from autoft.space.query import expanded
 from autoft.space.rules import check_rules
 from autoft.space.sections import SectionReader
-from autoft.space.tree import Section
+from autoft.space.tree import Section, parameters
 
 DEFAULT_BUDGET = Budget(trials=32, epochs=12)
 """For what neither the space nor the person gives."""
@@ -55,6 +55,7 @@ def parse_space(root: Node, problems: Problems, *, task: str | None = None, narr
         SpaceError: With all mistakes.
     """
     entries = root.map
+    is_read = len(problems) == 0
     if entries is None:
         problems.add("A space", f"must be a map with `task:`, not {shown(root.plain())}", root)
         raise SpaceError(problems.sentences)
@@ -76,8 +77,13 @@ def parse_space(root: Node, problems: Problems, *, task: str | None = None, narr
     if lacks_base:
         entries = {key: node for key, node in entries.items() if not is_change(key, node)}
         reader.partial.update(name for name in sections() if name not in entries)
+    if found_task is None:
+        reader.hidden.update(name for name in sections() if name not in entries)
     if "backbone" in entries:
+        before = len(problems)
         entries = {**entries, "backbone": expanded(entries["backbone"], found_task, problems)}
+        if len(problems) > before:
+            reader.hidden.add("backbone")
     made = tuple(reader.section(name, entries.get(name)) for name in sections())
     budget = _read_budget(entries.get("budget"), problems)
     description = entries.get("description", Node("")).plain()
@@ -87,15 +93,22 @@ def parse_space(root: Node, problems: Problems, *, task: str | None = None, narr
     if narrowing:
         problems.check()
         whole = without_dead(whole)
+    before = len(problems)
     check_conditions(whole, reader.nodes, problems, partial=reader.partial)
+    asked = {when.path.section for one in parameters(whole) for when in one.when}
+    can_be_planned = len(problems) == before and reader.partial.isdisjoint(asked)
+    before = len(problems)
     given = read_forbidden(entries.get("forbid"), problems)
     own = None if narrowing else root.where.rpartition(":")[0]
     forbidden = judged(given, whole, problems, partial=reader.partial, own=own)
-    problems.check()
-    plan = Plan(whole, task=found_task or "", forbidden=forbidden)
+    if not can_be_planned:
+        problems.check()
+    clear = tuple(one for one in forbidden if reader.partial.isdisjoint(test.path.section for test in one.tests))
+    plan = Plan(whole, task=found_task or "", forbidden=clear)
     check_possible(plan, given, entries.get("forbid"), problems)
-    problems.check()
-    check_rules(plan, entries, reader.nodes, problems)
+    if not is_read or len(problems) > before or len(clear) < len(forbidden):
+        problems.check()
+    check_rules(plan, entries, reader.nodes, problems, hidden=reader.hidden)
     problems.check()
     return Tree(
         task=plan.task, description=str(description), budget=budget, sections=whole, forbidden=forbidden, plan=plan

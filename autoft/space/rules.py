@@ -1,6 +1,6 @@
 """The catalog's rules against a space: can it give a combination that cannot work?"""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, islice
@@ -24,7 +24,14 @@ _INNER: Final = (2**-20, 0.5, 1 - 2**-20)
 """Places that stand for all of a continuum: its very ends are never drawn."""
 
 
-def check_rules(plan: Plan, entries: Mapping[str, Node], nodes: Mapping[str, Node], problems: Problems) -> None:
+def check_rules(
+    plan: Plan,
+    entries: Mapping[str, Node],
+    nodes: Mapping[str, Node],
+    problems: Problems,
+    *,
+    hidden: Collection[str] = (),
+) -> None:
     """Note every rule that some configuration of a space breaks, each once, with all that must be forbidden.
 
     Args:
@@ -32,9 +39,12 @@ def check_rules(plan: Plan, entries: Mapping[str, Node], nodes: Mapping[str, Nod
         entries: The sections as written.
         nodes: Where each parameter was written, by label.
         problems: Takes what is found.
+        hidden: Paths of which other mistakes hide the value, with all that is in them: no rule on one is asked.
     """
     places = Places(plan)
     for rule in RULES:
+        if any(path == one or path.startswith(f"{one}.") for path in rule.paths for one in hidden):
+            continue
         search = _Search(places, rule)
         found = search.broken()
         if found:

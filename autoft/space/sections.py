@@ -39,6 +39,8 @@ class SectionReader:
         """Where each parameter was written, by label."""
         self.partial: set[str] = set()
         """Sections of which a mistake left something out."""
+        self.hidden: set[str] = set()
+        """Paths of which a mistake hides what the person means, with all that is in them."""
 
     def section(self, name: str, node: Node | None) -> Section | None:
         """Return one section, less what is wrong with it; None if nothing is left. Every problem is noted."""
@@ -50,6 +52,8 @@ class SectionReader:
             section = self._block(_Spot(label=name, path=name, block=BLOCKS[name], fallback=self.defaults[name]), node)
         if len(self.problems) > before:
             self.partial.add(name)
+            if name in SCALARS:
+                self.hidden.add(name)
         return section
 
     def _scalar(self, name: str, node: Node) -> Scalar | None:
@@ -105,6 +109,7 @@ class SectionReader:
         for key, value in (node.map or {}).items():
             if key in _CHOICE_KEYS:
                 continue
+            self.hidden.add(spot.path)
             if any(key in branch.bare for branch in branches):
                 problem = f"stands beside `choice:`; write it in the branches that have {key}"
                 self.problems.add(f"{spot.path}.{key}", problem, value)
@@ -130,7 +135,10 @@ class SectionReader:
             for problem in choice.problems():
                 if "probabilities" in problem:
                     self.problems.add(spot.path, problem, entries["probabilities"])
+        before = len(self.problems)
         searched = with_conditions(choice, node, spot.path, self.problems)
+        if len(self.problems) > before:
+            self.hidden.add(spot.path)
         self.nodes[spot.label] = node
         return searched if len(labels) > 1 or searched.when else None
 
@@ -150,6 +158,8 @@ class SectionReader:
             for key, value in entries.items()
             if key not in (block.key, "as")
         }
+        if any(entry.argument(key) is None for key in settings):  # A name that is wrong may have been any other's.
+            self.hidden.update(f"{spot.path}.{a.name}" for a in entry.arguments if a.name not in settings)
         ordered = {a.name: value for a in entry.arguments if (value := settings.get(a.name, MISSING)) is not MISSING}
         constants = {key: value for key, value in ordered.items() if not isinstance(value, Searched | Block)}
         bare = filled(block, {block.key: entry.name, **constants}, spot.fallback)
@@ -218,8 +228,14 @@ class SectionReader:
             return MISSING
         if argument.type == "block" and not (argument.optional and node.value is None):
             found = self._block(_inner(spot, label, argument), node)
-            return MISSING if found is None else found
+            if found is None:
+                self.hidden.add(f"{spot.path}.{key}")
+                return MISSING
+            return found
+        before = len(self.problems)
         value = read_setting(node, path, argument, self.problems)
+        if len(self.problems) > before:
+            self.hidden.add(f"{spot.path}.{key}")
         if isinstance(value, Searched):
             self.nodes[f"{spot.label}[{label}].{key}"] = node
         return value

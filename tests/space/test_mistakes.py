@@ -370,6 +370,64 @@ patience: {int_uniform: [1, 5], when: {nope.x: 1}}
     ]
 
 
+def test_what_cannot_work_together_is_told_beside_other_mistakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"""\
+{HEAD}backbone: {{choice: [timm:resnt18, {{name: timm:resnet18, input_size: 8}}]}}
+finetune: {{choice: [full, lora]}}
+optimizer: adanw
+mixing: mixup
+batch_size: 1
+"""
+    found = problems(text, tmp_path, monkeypatch)
+    assert [sentence[: sentence.index("(vision.yaml:") + 14] for sentence in found] == [
+        "backbone.name (vision.yaml:2",
+        "backbone.input_size (vision.yaml:2",
+        "finetune.mode (vision.yaml:3",
+        "Unknown optimizer 'adanw' at optimizer.name (vision.yaml:4",
+        "mixing.name (vision.yaml:5",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "head: {name: linear, dropout: 1.5}",
+        "head: {name: linear, droput: 0.5}",
+        "head: {name: linear, dropout: {choice: [0.0], when: {finetune.mode: nope}}}",
+        "head: {name: linear}\nforbid: [{loss.name: cross_entropy, head.nam: linear}]",
+        "head: {name: linear, dropout: !x 0.5}",
+        "head: {choice: [linear], dropout: 0.5}",
+        "backbone: {query: 'timm:nothing*'}",
+    ],
+)
+def test_no_default_is_blamed_for_what_a_mistake_hides(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sentence,) = problems(f"{HEAD}{wrong}\nregularization: r_drop\n", tmp_path, monkeypatch)
+    assert "R-Drop" not in sentence
+
+
+def test_without_a_task_no_default_of_one_is_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sentence,) = problems("finetune: lora\n", tmp_path, monkeypatch)
+    assert sentence.startswith("task (vision.yaml) is missing")
+
+
+def test_a_forbidden_default_is_told_beside_other_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "head: {choice: [linear, mlp]}\nforbid:\n  - {head.name: linear}\n  - {head.nam: mlp}\nbatch_size: 0\n"
+    found = problems(f"{HEAD}{lines}", tmp_path, monkeypatch)
+    assert [sentence.partition(" ")[0] for sentence in found] == ["forbid[0]", "forbid[1]", "batch_size"]
+
+
+def test_a_branch_that_is_left_out_is_not_missed_by_what_is_forbidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"{HEAD}optimizer: {{choice: [adanw, sgd]}}\nforbid: [{{optimizer.name: sgd}}]\n"
+    (sentence,) = problems(text, tmp_path, monkeypatch)
+    assert sentence.startswith("Unknown optimizer 'adanw'")
+
+
 def test_mistakes_of_the_text_and_of_its_meaning_come_in_one_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
