@@ -45,6 +45,7 @@ SCALARS: dict[str, Argument] = {
             type="int",
             default=1,
             low=1,
+            high=65536,
             description="Batches whose gradients are added up for one update.",
         ),
         Argument(
@@ -70,6 +71,7 @@ SCALARS: dict[str, Argument] = {
             type="int",
             default=None,
             low=1,
+            high=10_000,
             optional=True,
             description="Epochs without improvement after which a trial stops; null: never.",
         ),

@@ -74,7 +74,21 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
             "averaging: {choice: [none, {decay: 0.9}]}",
             "averaging (vision.yaml:2) must be a map with `name:`, not {'decay': 0.9}. Allowed: none, ema, swa.",
         ),
-        ("accumulation: true", "accumulation (vision.yaml:2) must be a whole number of at least 1, not true."),
+        ("accumulation: true", "accumulation (vision.yaml:2) must be a whole number of at least 1 and at most 65536, not true."),
+        (
+            "accumulation: {int_log_uniform: [1, 1e30]}",
+            (
+                "accumulation (vision.yaml:2) must be a whole number of at least 1 and at most 65536, not "
+                "1000000000000000019884624838656 (a bound of int_log_uniform [1, 1000000000000000019884624838656])."
+            ),
+        ),
+        (
+            "patience: 99999999999999999999",
+            (
+                "patience (vision.yaml:2) must be a whole number of at least 1 and at most 10000, "
+                "not 99999999999999999999."
+            ),
+        ),
         (
             "optimizer: {choice: [lion, {name: lion, as: a b}]}",
             "optimizer (vision.yaml:2) has `as: 'a b'`; it must be a word such as lion_2.",
@@ -465,7 +479,7 @@ forbid:
             "patience (vision.yaml:5) has its bounds the wrong way round: int_uniform [5, 1]; "
             "the first must be below the second."
         ),
-        "accumulation (vision.yaml:6) must be a whole number of at least 1, not 0.",
+        "accumulation (vision.yaml:6) must be a whole number of at least 1 and at most 65536, not 0.",
     ]
 
 
@@ -599,7 +613,7 @@ def contains_itself() -> dict[str, object]:
             {"accumulation": IntUniform(1, 10**400)},
             "accumulation has a bound of int_uniform inf; it must be a whole number.",
         ),
-        ({"patience": Choice([1e308, 3])}, "patience must be a whole number of at least 1, not 1e+308."),
+        ({"patience": Choice([1e308, 3])}, "patience must be a whole number of at least 1 and at most 10000, not 1e+308."),
         (
             {"patience": IntUniform(1, 1e308)},
             "patience has a bound of int_uniform 1e+308; it must be a whole number.",
