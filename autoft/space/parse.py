@@ -1,5 +1,6 @@
 """From nodes to the checked tree: every mistake of a space, in one pass."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoft.core import catalog
@@ -10,6 +11,7 @@ from autoft.core.recipe import BLOCKS, sections
 from autoft.space.conditions import read_path
 from autoft.space.extend import is_change
 from autoft.space.forbid import Forbidden, check_possible, judged, read_forbidden
+from autoft.space.idle import check_idle
 from autoft.space.liveness import check_conditions, without_dead
 from autoft.space.nodes import Node, Problems, place, shown
 from autoft.space.plan import Plan
@@ -60,16 +62,7 @@ def parse_space(root: Node, problems: Problems, *, task: str | None = None, narr
         problems.add("A space", f"must be a map with `task:`, not {shown(root.plain())}", root)
         raise SpaceError(problems.sentences)
     lacks_base = "extends" in entries
-    known = (*RESERVED, *sections())
-    for key, node in entries.items():
-        if key not in known:
-            path = read_path(key)
-            if path is not None and path.section in BLOCKS and len(path.steps) == 2:
-                block, setting = BLOCKS[path.section], path.steps[1].name
-                hint = f" Here a section is a map: `{path.section}: {{{block.key}: ..., {setting}: ...}}`."
-            else:
-                hint = f"{nearest(key, known)} Allowed: {', '.join(known)}."
-            problems.say(f"Unknown section '{key}'{_at(node)}.{hint}", node)
+    _check_keys(entries, problems)
     found_task = task
     if "task" in entries or not lacks_base:
         found_task = _read_task(root, entries.get("task"), task, problems)
@@ -93,26 +86,71 @@ def parse_space(root: Node, problems: Problems, *, task: str | None = None, narr
     if narrowing:
         problems.check()
         whole = without_dead(whole)
+    own = None if narrowing else root.where.rpartition(":")[0]
+    plan = _judged(whole, entries, reader, own=own, is_read=is_read)
+    return Tree(
+        task=plan.task,
+        description=str(description),
+        budget=budget,
+        sections=whole,
+        forbidden=plan.forbidden,
+        plan=plan,
+    )
+
+
+def _check_keys(entries: Mapping[str, Node], problems: Problems) -> None:
+    """Note every top-level key that is no section."""
+    known = (*RESERVED, *sections())
+    for key, node in entries.items():
+        if key not in known:
+            path = read_path(key)
+            if path is not None and path.section in BLOCKS and len(path.steps) == 2:
+                block, setting = BLOCKS[path.section], path.steps[1].name
+                hint = f" Here a section is a map: `{path.section}: {{{block.key}: ..., {setting}: ...}}`."
+            else:
+                hint = f"{nearest(key, known)} Allowed: {', '.join(known)}."
+            problems.say(f"Unknown section '{key}'{_at(node)}.{hint}", node)
+
+
+def _judged(
+    whole: tuple[Section, ...], entries: Mapping[str, Node], reader: SectionReader, *, own: str | None, is_read: bool
+) -> Plan:
+    """Return the plan of the sections, after what takes more than one of them to see.
+
+    Beside other mistakes that is judged as far as they hide nothing of it.
+
+    Args:
+        whole: The sections, less what is wrong.
+        entries: As written.
+        reader: Has read them.
+        own: The file that the person wrote; None: the space was narrowed.
+        is_read: Whether the text itself was without mistakes.
+
+    Raises:
+        SpaceError: With all mistakes, those that were noted before too.
+    """
+    problems, partial = reader.problems, reader.partial
     before = len(problems)
-    check_conditions(whole, reader.nodes, problems, partial=reader.partial)
+    check_conditions(whole, reader.nodes, problems, partial=partial)
     asked = {when.path.section for one in parameters(whole) for when in one.when}
-    can_be_planned = len(problems) == before and reader.partial.isdisjoint(asked)
+    can_be_planned = len(problems) == before and partial.isdisjoint(asked)
     before = len(problems)
     given = read_forbidden(entries.get("forbid"), problems)
-    own = None if narrowing else root.where.rpartition(":")[0]
-    forbidden = judged(given, whole, problems, partial=reader.partial, own=own)
+    forbidden = judged(given, whole, problems, partial=partial, own=own)
+    can_be_judged = is_read and len(problems) == before
+    if own and "finetune" not in partial:
+        check_idle(next(section for section in whole if section.name == "finetune"), entries, problems, own=own)
     if not can_be_planned:
         problems.check()
-    clear = tuple(one for one in forbidden if reader.partial.isdisjoint(test.path.section for test in one.tests))
-    plan = Plan(whole, task=found_task or "", forbidden=clear)
+    clear = tuple(one for one in forbidden if partial.isdisjoint(test.path.section for test in one.tests))
+    plan = Plan(whole, task=reader.task or "", forbidden=clear)
+    before = len(problems)
     check_possible(plan, given, entries.get("forbid"), problems)
-    if not is_read or len(problems) > before or len(clear) < len(forbidden):
+    if not can_be_judged or len(problems) > before or len(clear) < len(forbidden):
         problems.check()
     check_rules(plan, entries, reader.nodes, problems, hidden=reader.hidden)
     problems.check()
-    return Tree(
-        task=plan.task, description=str(description), budget=budget, sections=whole, forbidden=forbidden, plan=plan
-    )
+    return plan
 
 
 def _at(node: Node) -> str:

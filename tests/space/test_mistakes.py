@@ -74,7 +74,10 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
             "averaging: {choice: [none, {decay: 0.9}]}",
             "averaging (vision.yaml:2) must be a map with `name:`, not {'decay': 0.9}. Allowed: none, ema, swa.",
         ),
-        ("accumulation: true", "accumulation (vision.yaml:2) must be a whole number of at least 1 and at most 65536, not true."),
+        (
+            "accumulation: true",
+            "accumulation (vision.yaml:2) must be a whole number of at least 1 and at most 65536, not true.",
+        ),
         (
             "accumulation: {int_log_uniform: [1, 1e30]}",
             (
@@ -442,6 +445,34 @@ def test_a_branch_that_is_left_out_is_not_missed_by_what_is_forbidden(
     assert sentence.startswith("Unknown optimizer 'adanw'")
 
 
+@pytest.mark.parametrize(
+    "setting", ["0.2", "{uniform: [0.0, 0.2]}", "{choice: [0.0, 0.1], when: {batch_size: {above: 8}}}"]
+)
+def test_a_file_drops_nothing_within_a_backbone_that_is_always_frozen(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"{HEAD}backbone:\n  choice:\n    - timm:resnet50\n    - name: timm:resnet18\n      drop_path: {setting}\n"
+    assert problems(f"{text}finetune: head\n", tmp_path, monkeypatch) == [
+        (
+            "backbone.drop_path (vision.yaml:6) has no effect: finetune.mode (vision.yaml:7) is head, which freezes "
+            "the backbone and drops nothing within it. Leave it out, or search a mode that trains."
+        )
+    ]
+    (tmp_path / "both.yaml").write_text(f"{text}finetune: {{choice: [full, head]}}\n")
+    narrowed = load_space("both.yaml").narrowed({"finetune.mode": "head"})
+    assert SearchSpace.from_json(narrowed.to_json()) == narrowed
+    (tmp_path / "own.yaml").write_text("extends: both.yaml\nfinetune: head\n")
+    load_space("own.yaml")
+
+
+def test_a_dropping_of_nothing_is_no_mistake_in_a_frozen_backbone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vision.yaml").write_text(f"{HEAD}backbone: {{name: timm:resnet18, drop_path: 0.0}}\nfinetune: head\n")
+    monkeypatch.chdir(tmp_path)
+    load_space("vision.yaml")
+
+
 def test_mistakes_of_the_text_and_of_its_meaning_come_in_one_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -613,7 +644,10 @@ def contains_itself() -> dict[str, object]:
             {"accumulation": IntUniform(1, 10**400)},
             "accumulation has a bound of int_uniform inf; it must be a whole number.",
         ),
-        ({"patience": Choice([1e308, 3])}, "patience must be a whole number of at least 1 and at most 10000, not 1e+308."),
+        (
+            {"patience": Choice([1e308, 3])},
+            "patience must be a whole number of at least 1 and at most 10000, not 1e+308.",
+        ),
         (
             {"patience": IntUniform(1, 1e308)},
             "patience has a bound of int_uniform 1e+308; it must be a whole number.",
