@@ -92,6 +92,7 @@ class _Query:
 
     def branches(self) -> list[Node]:
         """Return a branch for each backbone that answers; none, with the problems noted, if the query is wrong."""
+        settings = self.settings()
         before = len(self.problems)
         for key in self.entries:
             if key not in _KEYS:
@@ -99,7 +100,7 @@ class _Query:
                 hint = f" Write `settings: {{{key}: ...}}`." if is_setting else nearest(key, _KEYS)
                 self.note(key, "is no part of a query", f"{hint} Allowed: {', '.join((*_KEYS, *_CHOICE_KEYS))}.")
         patterns, limits, order, top = self.patterns(), self.limits(), self.order(), self.top()
-        words, pretrained, settings = self.pretrained_on(), self.pretrained(), self.settings()
+        words, pretrained = self.pretrained_on(), self.pretrained()
         if len(self.problems) > before:
             return []
         facts = [
@@ -115,7 +116,12 @@ class _Query:
         if not names:
             asked = {key: value.plain() for key, value in self.entries.items() if key != "settings"}
             self.note("query", f"finds no backbone: {shown(asked)}", " `autoft list backbones` shows what there is.")
-        return [self.branch(name, settings) for name in names]
+        branches = [self.branch(name, settings) for name in names]
+        for key, value in settings.items():
+            if branches and not any(key in (branch.map or {}) for branch in branches):
+                problem = "is a setting of none of the backbones that the query finds"
+                self.problems.add(f"backbone.settings.{key}", problem, value, hint=" Leave it out.")
+        return branches
 
     def branch(self, name: str, settings: dict[str, Node]) -> Node:
         named = Node(name, self.node.where)
@@ -199,7 +205,7 @@ class _Query:
             if key not in known:
                 hint = f"{nearest(key, known)} Allowed: {', '.join(known)}."
                 self.problems.add(f"backbone.settings.{key}", "is no setting of a backbone", value, hint=hint)
-        return node.map
+        return {key: value for key, value in node.map.items() if key in known}
 
 
 def _ranked(facts: list[Json], order: str) -> list[str]:

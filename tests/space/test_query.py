@@ -172,6 +172,10 @@ def test_extends_may_change_a_part_of_it(tmp_path: Any) -> None:
             {"query": "timm:*", "settings": {"drop_pth": 0}},
             "backbone.settings.drop_pth is no setting of a backbone. Did you mean 'drop_path'?",
         ),
+        (
+            {"query": "timm:vgg*", "settings": {"drop_path": 0.1, "input_size": 96}},
+            "backbone.settings.drop_path is a setting of none of the backbones that the query finds. Leave it out.",
+        ),
     ],
 )
 def test_a_mistake_in_a_query(query: Any, sentence: str) -> None:
@@ -179,6 +183,16 @@ def test_a_mistake_in_a_query(query: Any, sentence: str) -> None:
         SearchSpace.from_json(IMAGE | {"backbone": query})
     (found,) = caught.value.problems
     assert found.startswith(sentence)
+
+
+def test_a_wrong_name_among_the_settings_hides_no_wrong_value() -> None:
+    query = {"query": "timm:resnet*", "top": 2, "settings": {"drop_pth": 0.1, "drop_path": 2}}
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace.from_json(IMAGE | {"backbone": query})
+    name, *values = caught.value.problems
+    assert name.startswith("backbone.settings.drop_pth is no setting of a backbone.")
+    assert len(values) == 2
+    assert all("drop_path must be a number of at least 0 and at most 0.9, not 2.0." in value for value in values)
 
 
 def test_a_text_longer_than_the_encoder_reads_is_refused() -> None:
