@@ -211,3 +211,22 @@ def test_a_size_that_does_not_fit_the_model_is_refused() -> None:
     for size in (192, {"choice": [192, 224]}, {"int_uniform": [128, 200], "step": 32}):
         SearchSpace.from_json(IMAGE | {"backbone": {"name": name, "input_size": size}})
     assert SearchSpace.from_json(IMAGE | {"backbone": {"name": "timm:resnet18", "input_size": 200}})
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right", "patch"),
+    [
+        ("vit_tiny_patch16_224", 100, 96, 16),
+        ("vit_small_patch14_dinov2", 224 + 16, 224, 14),
+        ("swin_tiny_patch4_window7_224", 230, 256, 4),
+    ],
+)
+def test_a_picture_is_cut_into_whole_patches(name: str, wrong: int, right: int, patch: int) -> None:
+    with pytest.raises(SpaceError, match=f"input_size must be a whole number, a multiple of {patch}, .* not {wrong}"):
+        SearchSpace.from_json(IMAGE | {"backbone": {"name": f"timm:{name}", "input_size": wrong}})
+    SearchSpace.from_json(IMAGE | {"backbone": {"name": f"timm:{name}", "input_size": right}})
+
+
+def test_a_model_whose_own_size_is_no_multiple_of_its_patches_takes_any() -> None:
+    backbone = {"name": "timm:vit_so400m_patch14_siglip_384", "input_size": 380}
+    SearchSpace.from_json(IMAGE | {"backbone": backbone})

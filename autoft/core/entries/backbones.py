@@ -41,6 +41,8 @@ _GRIDS = (
     (re.compile(r"levit_|nest_"), 16),
 )
 """Families of timm that are built for one size, and take another only if it is a multiple of this; found by trying."""
+_PATCH = re.compile(r"_patch(\d+)")
+"""In a name, the side of the patches: of a picture that is no multiple, timm leaves the rest at two edges unseen."""
 _OFFSETS = {"bert": 0, "distilbert": 0, "electra": 0, "albert": 0, "roberta": 2, "xlm-roberta": 2, "mpnet": 2}
 """Encoders with one vector for each position, and how many of those are for no token: they read no longer texts."""
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?(@[\w./-]+)?")
@@ -397,7 +399,8 @@ def _of_input(name: str, facts: Json, description: str, source: str) -> Entry:
 
 def _multiple(name: str, size: int, facts: Json) -> int | None:
     """Return what the size of a model's pictures must be a multiple of, where that is known."""
-    found = next((multiple for family, multiple in _GRIDS if family.match(name)), None)
+    patch = _PATCH.search(name)
+    found = next((multiple for family, multiple in _GRIDS if family.match(name)), int(patch[1]) if patch else None)
     return found if found is not None and facts["fixed_size"] and size % found == 0 else None
 
 
