@@ -1,6 +1,9 @@
 """Independent draws from the space."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from autoft.core.seeds import generator
 from autoft.strategies.base import Assignment, History, Suggestion
@@ -14,7 +17,14 @@ def tried(history: History) -> list[Assignment]:
     return [view.assignment for view in history.trials if view.kind == "trial"]
 
 
-def draw(history: History) -> tuple[Assignment, bool]:
+def even(history: History, rng: np.random.Generator) -> Assignment:
+    """Return a draw as the space has it."""
+    return history.space.sample(rng)
+
+
+def draw(
+    history: History, sample: Callable[[History, np.random.Generator], Assignment] = even
+) -> tuple[Assignment, bool]:
     """Return a draw from the space and whether it is new, by the decision's own generator.
 
     Draws that were tried already are drawn again, `ATTEMPTS` times at most.
@@ -22,7 +32,7 @@ def draw(history: History) -> tuple[Assignment, bool]:
     rng = generator(history.seed, "decision", history.num_started)
     known = tried(history)
     for _ in range(ATTEMPTS):
-        assignment = history.space.sample(rng)
+        assignment = sample(history, rng)
         if assignment not in known:
             return assignment, True
     return assignment, False
