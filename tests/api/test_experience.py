@@ -96,9 +96,19 @@ def test_no_experience_ships_yet_and_it_says_so() -> None:
 
 
 def test_a_search_learns_from_a_run_and_keeps_what_it_learned(
-    search_here: SearchHere, finished: SearchResult, tmp_path: Path
+    search_here: SearchHere, finished: SearchResult, pictures: Path, tmp_path: Path
 ) -> None:
-    result = search_here(budget=autoft.Budget(trials=3, epochs=1), learn_from=finished.folder)
+    said: list[str] = []
+    result = search_here(
+        budget=autoft.Budget(trials=3, epochs=1),
+        learn_from=finished.folder,
+        listener=lambda progress: said.append(progress.line),
+    )
+    assert f"learning from 1 earlier search with 4 trials on {pictures.name}" in said
+    assert (
+        "1 earlier search that it learns from may have been on these very data; `autoft experience build RUN... "
+        f"--without {pictures.name}` leaves such out"
+    ) in said
     assert result.search.searcher.name == "transfer"
     store = Store.open(result.folder)
     kept = read_experience(store, result.search)
