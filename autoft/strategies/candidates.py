@@ -42,7 +42,7 @@ def spread(history: History, encoding: Encoding, count: int) -> Assignment:
         assignment = encoding.decode(_favoured(history, encoding, (layers_NP[number] + within_NP[number]) / count))
         if history.space.forbids(assignment) is None:
             return assignment
-    return ranking.sample(history, generator(history.seed, "decision", number))
+    return ranking.sampler(history)(generator(history.seed, "decision", number))
 
 
 def _favoured(history: History, encoding: Encoding, positions_P: np.ndarray) -> np.ndarray:
@@ -75,10 +75,12 @@ class Pool:
         return found
 
     def _draws(self, history: History, count: int) -> list[Assignment]:
-        key = (history.seed, history.num_started // RENEWED, tuple(ranking.weights(history).items()), count)
+        weights = ranking.weights(history)
+        key = (history.seed, history.num_started // RENEWED, tuple(weights.items()), count)
         if key not in self._kept:
             rng = generator(*key[:2], "draws")
-            self._keep(key, {}, [ranking.sample(history, rng) for _ in range(count)])
+            sample = ranking.sampler(history, weights)
+            self._keep(key, {}, [sample(rng) for _ in range(count)])
         return self._kept[key][1]
 
     def _changes(self, history: History, view: TrialView, count: int) -> list[Assignment]:

@@ -17,22 +17,17 @@ def tried(history: History) -> list[Assignment]:
     return [view.assignment for view in history.trials if view.kind == "trial"]
 
 
-def even(history: History, rng: np.random.Generator) -> Assignment:
-    """Return a draw as the space has it."""
-    return history.space.sample(rng)
-
-
 def draw(
-    history: History, sample: Callable[[History, np.random.Generator], Assignment] = even
+    history: History, sample: Callable[[np.random.Generator], Assignment] | None = None
 ) -> tuple[Assignment, bool]:
-    """Return a draw from the space and whether it is new, by the decision's own generator.
+    """Return a draw by `sample` (None: the space's own) and whether it is new, by the decision's own generator.
 
     Draws that were tried already are drawn again, `ATTEMPTS` times at most.
     """
     rng = generator(history.seed, "decision", history.num_started)
     known = tried(history)
     for _ in range(ATTEMPTS):
-        assignment = sample(history, rng)
+        assignment = (sample or history.space.sample)(rng)
         if assignment not in known:
             return assignment, True
     return assignment, False

@@ -5,7 +5,7 @@ is not probed yet, or never, the published accuracy is all there is. The prior f
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -51,14 +51,23 @@ def weights(history: History) -> Mapping[str, float]:
     return {label: factor / mean for label, factor in factors.items()}
 
 
-def sample(history: History, rng: np.random.Generator) -> Assignment:
-    """Return a draw from the space whose backbones come as much more often as `weights` says."""
-    factors = weights(history)
-    most = max(factors.values(), default=1.0)
-    while True:
-        drawn = history.space.sample(rng)
-        if not factors or rng.random() * most < factors.get(str(drawn.get(BACKBONE)), most):
-            return drawn
+def sampler(
+    history: History, factors: Mapping[str, float] | None = None
+) -> Callable[[np.random.Generator], Assignment]:
+    """Return what draws from the space, its backbones as much more often as `factors` say; None: the `weights`."""
+    space = history.space
+    given = weights(history) if factors is None else factors
+    if not given:
+        return space.sample
+    most = max(given.values())
+
+    def sample(rng: np.random.Generator) -> Assignment:
+        while True:
+            drawn = space.sample(rng)
+            if rng.random() * most < given.get(str(drawn.get(BACKBONE)), most):
+                return drawn
+
+    return sample
 
 
 def shares(history: History, parameter: Parameter) -> np.ndarray | None:

@@ -53,7 +53,7 @@ class TPE:
         """Return the model's choice, or a draw while there is too little to fit it on."""
         evidence = gather(history, rungs, at_least=self.startup)
         if evidence is None:
-            assignment, _ = draw(history, ranking.sample)
+            assignment, _ = draw(history, ranking.sampler(history))
             return Suggestion(
                 assignment=assignment, reason=f"a random draw: fewer than {self.startup} trials came to rung {rungs[0]}"
             )
@@ -61,7 +61,7 @@ class TPE:
         for assignment in self._ranked(history, evidence):
             if assignment not in known and history.space.forbids(assignment) is None:
                 return Suggestion(assignment=assignment, reason=said(evidence))
-        drawn, is_new = draw(history, ranking.sample)
+        drawn, is_new = draw(history, ranking.sampler(history))
         if is_new:
             return Suggestion(assignment=drawn, reason="a random draw: what TPE suggests was tried already")
         return Suggestion(assignment=drawn, reason=f"{said(evidence)}; tried before, as was all that was drawn")

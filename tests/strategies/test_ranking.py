@@ -49,7 +49,7 @@ def test_one_backbone_leaves_the_draws_of_the_space_as_they_are():
     space = SPACE.narrowed({"backbone.name": LARGE})
     now = history(space=space).replace(trials=(probe(LARGE, 0.9, 0.1),))
     assert ranking.weights(now) == {}
-    drawn = [ranking.sample(now, generator(0, n)) for n in range(5)]
+    drawn = [ranking.sampler(now)(generator(0, n)) for n in range(5)]
     assert drawn == [space.sample(generator(0, n)) for n in range(5)]
 
 
@@ -122,7 +122,7 @@ def test_a_space_that_says_how_likely_its_backbones_are_is_its_own_prior():
 
 def test_draws_come_as_often_as_the_weights_say():
     now = probed(0.5, 0.7)
-    count = Counter(ranking.sample(now, generator(0, n))["backbone"] for n in range(1000))
+    count = Counter(ranking.sampler(now)(generator(0, n))["backbone"] for n in range(1000))
     assert count[LARGE] / 1000 == pytest.approx(ranking.weights(now)[LARGE] / 2, abs=0.04)
 
 
