@@ -111,8 +111,8 @@ def search(
         deterministic: Whether results count in the order of a logical clock, so that the seed alone takes every
             decision, on any number of workers. Side by side run `resources.concurrent` trials, 4 if it is None. What is
             measured still decides where it must: a budget of seconds, a metric or limit of latency or memory.
-        learn_from: Earlier searches: run folders, folders of them, and files that `autoft experience build` made. What
-            they found is copied into the run folder.
+        learn_from: Earlier searches: run folders, folders of them, files that `autoft experience build` made, and
+            "shipped" for the few that come with autoft. What they found is copied into the run folder.
         limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
             parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
         keep: Checkpoints of so many leading trials are kept.
