@@ -26,6 +26,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "learn_from": ((str, Path, Sequence), "a run folder or experience file, or a list of them"),
     "keep": ((int,), "a whole number"),
 }
+_INNER: dict[str, tuple[type, ...]] = {"learn_from": (str, Path)}
+"""What lists hold, where it is not text alone."""
 _MAY_BE_NONE = _KINDS.keys() - {"out", "seed", "learn_from", "keep"}
 
 
@@ -40,5 +42,9 @@ def check_arguments(**given: Any) -> None:
         if value is None and name in _MAY_BE_NONE:
             continue
         inner = list(value) if isinstance(value, Mapping | Sequence) else []
-        if not isinstance(value, kinds) or isinstance(value, bool) or not all(isinstance(one, str) for one in inner):
+        if (
+            not isinstance(value, kinds)
+            or isinstance(value, bool)
+            or not all(isinstance(one, _INNER.get(name, (str,))) for one in inner)
+        ):
             raise ConfigError(f"{name} must be {words}, not {value!r}.")

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from autoft.api.folder import EXPERIENCE, dataset_path, read_search
 from autoft.core.configs import SearchConfig
-from autoft.core.errors import ConfigError, DataError, FormatError, WorkError
+from autoft.core.errors import ConfigError, DataError, FormatError, WorkError, nearest, one_of
 from autoft.core.metrics import parse_objective
 from autoft.core.storage import Store
 from autoft.data import describe, open_dataset
@@ -29,15 +29,21 @@ SHIPPED = "shipped"
 PROBE_METRIC = "val_accuracy"
 
 
-def build_experience(runs: Sequence[str | Path], *, out: str | Path) -> Experience:
+def build_experience(
+    runs: Sequence[str | Path], *, out: str | Path, without: Sequence[str] = (), about: str = ""
+) -> Experience:
     """Make an experience file of searches, and return what it holds.
 
     Args:
-        runs: Run folders, folders of them, or experience files, whose searches are taken over.
+        runs: Run folders, folders of them, or experience files, whose searches are taken over; "shipped" stands for
+            those that come with autoft.
         out: The file, which ends in .parquet; one that is there is replaced.
+        without: Names of data sets whose searches are left out.
+        about: A sentence that the file keeps in its metadata: where the searches come from.
 
     Raises:
-        ConfigError: If there is nothing to learn from, or `out` cannot be such a file.
+        ConfigError: If there is nothing to learn from, a name in `without` is of none of the data sets, or `out` cannot
+            be such a file.
         FormatError: If something given is damaged or of a newer format.
         WorkError: If the file cannot be written.
     """
@@ -46,13 +52,19 @@ def build_experience(runs: Sequence[str | Path], *, out: str | Path) -> Experien
     if not runs:
         raise ConfigError("Give at least one run to make an experience file of.")
     found = Experience.of(search for run in runs for search in _found(run).searches)
+    names = data_names(found)
+    for name in without:
+        if name not in names:
+            known = f"Allowed: {one_of(names)}." if names else "None of them has a name."
+            raise ConfigError(f"No search was on data called '{name}'.{nearest(name, names)} {known}")
+    found = found.without_named(without)
     if not found.searches:
         raise ConfigError(
             f"There is nothing to learn from in {_names(runs)}: no search has two trials that differ in their values."
         )
     try:
         store, name = _place(str(out))
-        store.write(name, to_bytes(found))
+        store.write(name, to_bytes(found, about=about))
     except OSError as error:
         raise WorkError(f"The file '{out}' cannot be written: {error.strerror or error}.") from error
     return found
@@ -80,6 +92,16 @@ def learned(sources: Sequence[str | Path], *, task: str, space: SearchSpace, dat
         raise ConfigError(f"There is no search of {task} to learn from in {_names(sources)}, but {others}.")
     Lessons(space, kept).require()
     return kept
+
+
+def data_names(experience: Experience) -> list[str]:
+    """Return what the data sets of the searches are called, each once."""
+    return sorted({search.facts.name for search in experience.searches if search.facts.name is not None})
+
+
+def data_name(source: str | None) -> str | None:
+    """Return what data from a path are called: the last part of it, without an ending."""
+    return None if source is None else PurePosixPath(source.rstrip("/")).stem or None
 
 
 def facts_of(dataset: str | Path) -> DataFacts:
@@ -119,7 +141,7 @@ def _past_search(config: SearchConfig, record: Record, facts: DataFacts) -> Past
         recipes=[flattened(row.config.recipe) for row in rows],
         curves=[[epoch.metrics.get(objective.column) for epoch in row.epochs] for row in rows],
         maximize=objective.maximize,
-        facts=dataclasses.replace(facts, probes=probes),
+        facts=dataclasses.replace(facts, name=data_name(config.data.source), probes=probes),
         epoch_costs=[epoch_cost(row.config.recipe) for row in rows],
         seconds=[sum(epoch.seconds for epoch in row.epochs) for row in rows],
     )

@@ -74,7 +74,8 @@ class SearchResult:
         import pandas as pd
 
         rows = self.rows()
-        return pd.DataFrame(rows, columns=leaderboard.column_names(self.search, self.space.column_names))
+        columns = list(rows[0]) if rows else leaderboard.column_names(self.search, self.space.column_names)
+        return pd.DataFrame(rows, columns=columns)
 
     @property
     def best(self) -> Best:

@@ -13,7 +13,7 @@ from typing import Any
 
 from autoft import backbones
 from autoft.api.arguments import check_arguments
-from autoft.api.experience import learned
+from autoft.api.experience import data_name, data_names, learned
 from autoft.api.folder import (
     find_dataset,
     place_dataset,
@@ -111,8 +111,8 @@ def search(
         deterministic: Whether results count in the order of a logical clock, so that the seed alone takes every
             decision, on any number of workers. Side by side run `resources.concurrent` trials, 4 if it is None. What is
             measured still decides where it must: a budget of seconds, a metric or limit of latency or memory.
-        learn_from: Earlier searches: run folders, folders of them, and files that `autoft experience build` made. What
-            they found is copied into the run folder.
+        learn_from: Earlier searches: run folders, folders of them, files that `autoft experience build` made, and
+            "shipped" for the few that come with autoft. What they found is copied into the run folder.
         limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
             parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
         keep: Checkpoints of so many leading trials are kept.
@@ -191,7 +191,7 @@ def search(
             deterministic=deterministic or resources.concurrent == 1,
             limits=kept_limits,
         )
-        for line in (*prepared.describe(), *prepared.warnings, *left_out, *_learning(experience)):
+        for line in (*prepared.describe(), *prepared.warnings, *left_out, *_learning(experience, config)):
             _say(listener, "reading the data", start, line, lasting=True)
         path, config = _lay_run(store, config, prepared, experience)
     try:
@@ -287,12 +287,31 @@ def _lay_run(
     return path, config
 
 
-def _learning(experience: Experience | None) -> Iterator[str]:
-    """Yield the line that says what the search learns from."""
-    if experience is not None:
-        searches = len(experience.searches)
-        noun = "search" if searches == 1 else "searches"
-        yield f"learning from {searches} earlier {noun} with {experience.num_trials:,} trials"
+def _learning(experience: Experience | None, config: SearchConfig) -> Iterator[str]:
+    """Yield the lines that say what the search learns from, and whether some of it is of the very data."""
+    if experience is None:
+        return
+    searches = len(experience.searches)
+    noun = "search" if searches == 1 else "searches"
+    names = data_names(experience)
+    on = f" on {', '.join(names)}" if names else ""
+    yield f"learning from {searches} earlier {noun} with {experience.num_trials:,} trials{on}"
+    name = data_name(config.data.source)
+    own = [
+        search
+        for search in experience.searches
+        if search.fingerprint == config.fingerprint or (name is not None and search.facts.name == name)
+    ]
+    if own:
+        noun = "search" if len(own) == 1 else "searches"
+        yield (
+            f"{len(own)} earlier {noun} that it learns from may have been on these very data"
+            + (
+                f"; `autoft experience build RUN... --without {own[0].facts.name}` leaves such out"
+                if own[0].facts.name
+                else ""
+            )
+        )
 
 
 def _refuse_within(store: Store, out: str | Path, source: Any) -> None:

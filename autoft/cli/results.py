@@ -40,7 +40,8 @@ def leaderboard(
     if form == "table":
         print_leaderboard(rows)
     else:
-        emit(format_rows(rows, form, column_names(result.search, result.space.column_names)))
+        columns = list(rows[0]) if rows else column_names(result.search, result.space.column_names)
+        emit(format_rows(rows, form, columns))
 
 
 def print_leaderboard(rows: Sequence[Json]) -> None:

@@ -138,7 +138,8 @@ def search(
         list[str] | None,
         typer.Option(
             metavar="RUN",
-            help="Earlier searches to learn from: a run, a folder of runs, or a file of `autoft experience build`. May "
+            help="Earlier searches to learn from: a run, a folder of runs, a file of `autoft experience build`, or "
+            "'shipped': the few that come with autoft. May "
             "be repeated.",
             show_default="none",
             rich_help_panel=options.STRATEGY,

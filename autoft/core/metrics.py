@@ -59,6 +59,10 @@ METRICS = {
 }
 
 
+TRANSFERABILITY = "logme"
+"""The column of what a probe says of its backbone beside the metrics; more is better."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objective:
     """A metric and the direction in which a search drives it."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from autoft.core.configs import Budget, EpochResult, SearchConfig, TrialStatus
 from autoft.core.jsonable import Json
-from autoft.core.metrics import METRICS, broken_limit, parse_objective
+from autoft.core.metrics import METRICS, TRANSFERABILITY, broken_limit, parse_objective
 from autoft.record.pareto import dominated_share, losses
 from autoft.record.ranking import OUT, Standing, compare
 from autoft.space import SearchSpace
@@ -81,7 +81,9 @@ class Ledger:
         value = None if entry.breaks else result.metrics.get(self.objective.column)
         seconds = 0.0 if self._search.deterministic else result.seconds
         entry.view = entry.view.replace(
-            values=(*entry.view.values, value), cost_seconds=entry.view.cost_seconds + seconds
+            values=(*entry.view.values, value),
+            cost_seconds=entry.view.cost_seconds + seconds,
+            transferability=result.metrics.get(TRANSFERABILITY),
         )
 
     def set_status(self, trial: str, status: TrialStatus, reason: str) -> None:

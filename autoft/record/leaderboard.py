@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autoft.core.configs import SearchConfig
 from autoft.core.errors import ConfigError, nearest, one_of
 from autoft.core.jsonable import Json
-from autoft.core.metrics import METRICS, Objective, parse_objective
+from autoft.core.metrics import METRICS, TRANSFERABILITY, Objective, parse_objective
 from autoft.record.curves import Curves, curves
 from autoft.record.model import Record, TrialRow
 from autoft.record.ranking import OUT, chosen_rows, leading, standing, values_at, winner
@@ -51,8 +51,9 @@ def rows(
 ) -> list[Json]:
     """Return the leaderboard, best first; every row has every column, None where there is nothing to show.
 
-    Metrics are those of the best epoch by the first objective; costs those of the last epoch that measured them.
-    Without a rank, and last: trials that diverged or failed, break a limit, or have no finite value yet.
+    Metrics are those of the best epoch by the first objective; costs those of the last epoch that measured them. The
+    last column, there once a probe has it, is the transferability score of its features (`logme`). Without a rank, and
+    last: trials that diverged or failed, break a limit, or have no finite value yet.
 
     Args:
         record: What has happened.
@@ -65,10 +66,11 @@ def rows(
     Raises:
         ConfigError: If `sort` is no column, or `top` is below 1.
     """
-    names = column_names(search, parameter_columns)
-    _check(names, sort, top)
     objective = parse_objective(search.metrics[0])
-    found = curves(record, ["seconds", *(item.column for item in _quality(search)), *COSTS])
+    found = curves(record, ["seconds", *(item.column for item in _quality(search)), *COSTS, TRANSFERABILITY])
+    has_score = bool(np.isfinite(found.values[TRANSFERABILITY]).any())
+    names = [*column_names(search, parameter_columns), *([TRANSFERABILITY] if has_score else [])]
+    _check(names, sort, top)
     best = chosen_rows(found, objective)
     measured = _measured(found, search, best)
     stands = standing(record, search, found)
@@ -150,6 +152,8 @@ def _measured(found: Curves, search: SearchConfig, best: NDArray[np.int64]) -> d
     measured["seconds"] = [round(seconds, 3) for seconds in found.sums("seconds").tolist()]
     for cost in COSTS:
         measured[cost] = _cells(values_at(found.values[cost], found.last_rows(cost)))
+    scores = values_at(found.values[TRANSFERABILITY], found.last_rows(TRANSFERABILITY))
+    measured |= {TRANSFERABILITY: _cells(scores)} if np.isfinite(scores).any() else {}
     measured["parameters"] = [None if value is None else int(value) for value in measured["parameters"]]
     return measured
 
@@ -183,7 +187,7 @@ def _sorted(table: list[Json], column: str, objective: Objective) -> list[Json]:
     if metric == objective.metric:
         descending = objective.maximize
     else:
-        descending = metric in METRICS and METRICS[metric].higher_is_better
+        descending = metric == TRANSFERABILITY or (metric in METRICS and METRICS[metric].higher_is_better)
     with_value = [row for row in table if row[column] is not None]
     numbers = all(isinstance(row[column], int | float) for row in with_value)
     with_value.sort(key=lambda row: row[column] if numbers else str(row[column]), reverse=descending)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from autoft.core.configs import FORMAT
 from autoft.core.jsonable import Json
-from autoft.core.metrics import METRICS
+from autoft.core.metrics import METRICS, TRANSFERABILITY
 from autoft.record.events import KEYS, STAMPS, WHOLE_METRICS, to_text
 
 METRIC_COLUMNS: Mapping[str, pa.DataType] = {
@@ -21,6 +21,7 @@ METRIC_COLUMNS: Mapping[str, pa.DataType] = {
     **{metric.column: pa.float64() for metric in METRICS.values() if not metric.is_cost},
     **{name: pa.float64() for name, metric in METRICS.items() if metric.is_cost and name not in WHOLE_METRICS},
     **{name: pa.int64() for name in WHOLE_METRICS},
+    TRANSFERABILITY: pa.float64(),
 }
 """Metrics of an epoch with a column of their own; the others, and those that were not finite, lie in `metrics`."""
 

@@ -33,6 +33,8 @@ class TrialView:
     """Predicted cost of an epoch, in the units of `costs.epoch_cost`."""
     cost_seconds: float = 0.0
     """Wall clock of its epochs so far; 0 in a deterministic search, where no clock decides."""
+    transferability: float | None = None
+    """Of a probe: the LogME of its backbone's features; None while it is not known, and of a trial."""
 
     @property
     def epoch(self) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoft.core.seeds import generator
+from autoft.space import Choice
+from autoft.strategies import ranking
 from autoft.strategies.base import Assignment, History, TrialView
 from autoft.strategies.encoding import Encoding
 
@@ -19,11 +21,15 @@ CHANGED = 0.5
 SWITCHED = 0.2
 """Share of the choices that a change draws anew."""
 
+_Key = tuple[int, int, str | tuple[tuple[str, float], ...], int]
+"""The seed, the renewal, the trial that is changed or the weights of the backbones, and how many."""
+
 
 def spread(history: History, encoding: Encoding, count: int) -> Assignment:
     """Return the next of `count` configurations that lie in different layers of every parameter (a Latin hypercube).
 
-    Beyond `count`, and where what would be next is forbidden, it is a draw.
+    The layers of backbones are as wide as `ranking` finds them worth trials. Beyond `count`, and where what would be
+    next is forbidden, it is a draw.
 
     Reference: McKay et al., Technometrics 1979.
     """
@@ -33,22 +39,32 @@ def spread(history: History, encoding: Encoding, count: int) -> Assignment:
     layers_NP = rng.permuted(np.tile(np.arange(count), (num_parameters, 1)), axis=1).T
     within_NP = rng.random((count, num_parameters))
     if number < count:
-        assignment = encoding.decode((layers_NP[number] + within_NP[number]) / count)
+        assignment = encoding.decode(_favoured(history, encoding, (layers_NP[number] + within_NP[number]) / count))
         if history.space.forbids(assignment) is None:
             return assignment
-    return history.space.sample(generator(history.seed, "decision", number))
+    return ranking.sampler(history)(generator(history.seed, "decision", number))
+
+
+def _favoured(history: History, encoding: Encoding, positions_P: np.ndarray) -> np.ndarray:
+    """Return the positions with that of the backbone moved to where it lies among backbones of unequal shares."""
+    moved_P = positions_P.copy()
+    for place, parameter in enumerate(encoding.parameters):
+        shares_V = ranking.shares(history, parameter)
+        if shares_V is not None and isinstance(parameter.domain, Choice):
+            moved_P[place] = ranking.placed(float(positions_P[place]), shares_V, parameter.domain)
+    return moved_P
 
 
 class Pool:
     """What may be started: draws from the space, and changes of the best trials; renewed every `RENEWED` starts.
 
-    It depends on the seed, on how many trials were started and on which are the best; what it held is kept, which only
-    saves time.
+    It depends on the seed, on how many trials were started, on which are the best and on how backbones are ranked; what
+    it held is kept, which only saves time.
     """
 
     def __init__(self, encoding: Encoding) -> None:
         self._encoding = encoding
-        self._kept: dict[tuple[int, int, str, int], tuple[Assignment, list[Assignment]]] = {}
+        self._kept: dict[_Key, tuple[Assignment, list[Assignment]]] = {}
 
     def propose(self, history: History, best: Sequence[TrialView], count: int) -> list[Assignment]:
         """Return about `count` configurations: one half draws, the other half changes of `best`, if there are any."""
@@ -59,10 +75,12 @@ class Pool:
         return found
 
     def _draws(self, history: History, count: int) -> list[Assignment]:
-        key = (history.seed, history.num_started // RENEWED, "", count)
+        weights = ranking.weights(history)
+        key = (history.seed, history.num_started // RENEWED, tuple(weights.items()), count)
         if key not in self._kept:
             rng = generator(*key[:2], "draws")
-            self._keep(key, {}, [history.space.sample(rng) for _ in range(count)])
+            sample = ranking.sampler(history, weights)
+            self._keep(key, {}, [sample(rng) for _ in range(count)])
         return self._kept[key][1]
 
     def _changes(self, history: History, view: TrialView, count: int) -> list[Assignment]:
@@ -73,7 +91,7 @@ class Pool:
             self._keep(key, view.assignment, [one for one in made if history.space.forbids(one) is None])
         return self._kept[key][1]
 
-    def _keep(self, key: tuple[int, int, str, int], of: Assignment, made: list[Assignment]) -> None:
+    def _keep(self, key: _Key, of: Assignment, made: list[Assignment]) -> None:
         if len(self._kept) >= KEPT:
             self._kept.clear()
         self._kept[key] = (of, made)

@@ -10,6 +10,7 @@ from autoft.core.errors import ConfigError, WorkError, nearest
 from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.space import Choice, SearchSpace
+from autoft.strategies import ranking
 from autoft.strategies.base import (
     Assignment,
     Continue,
@@ -104,8 +105,8 @@ class Composite:
         return Continue(trial=view.trial, until_epoch=_granted(history, rungs, view.epoch), reason=verdict.reason)
 
     def _start(self, history: History, rungs: tuple[int, ...]) -> Start | None:
-        backbones = history.space.backbones()
-        if history.num_probes < len(backbones):
+        backbones = ranking.probe_order(history.space)
+        if history.num_probes < len(backbones) and ranking.may_probe(history):
             return _probe(history, backbones[history.num_probes])
         if not _may_start(history):
             return None

@@ -58,7 +58,7 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Categories:
-    """How often each value of a choice was seen, its share in the space counting as one time more in all."""
+    """How often each value of a choice was seen, its share before counting as one time more in all."""
 
     shares: np.ndarray
     """Of each value in the space."""
@@ -66,11 +66,12 @@ class Categories:
     """Of each value here."""
 
     @classmethod
-    def of(cls, domain: Choice, positions: Sequence[float]) -> "Categories":
-        """Return the shares of the values at positions."""
+    def of(cls, domain: Choice, positions: Sequence[float], prior_V: np.ndarray | None = None) -> "Categories":
+        """Return the shares of the values at positions; before, they are `prior_V`, or those of the space."""
         shares_V = np.array(domain.shares)
         counts_V = np.bincount(_which(shares_V, np.array(positions, dtype=float)), minlength=len(shares_V))
-        return cls(shares=shares_V, weights=(counts_V + shares_V) / (len(positions) + 1))
+        before_V = shares_V if prior_V is None else prior_V
+        return cls(shares=shares_V, weights=(counts_V + before_V) / (len(positions) + 1))
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Return the positions of so many draws."""

@@ -1,6 +1,9 @@
 """Independent draws from the space."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from autoft.core.seeds import generator
 from autoft.strategies.base import Assignment, History, Suggestion
@@ -14,15 +17,17 @@ def tried(history: History) -> list[Assignment]:
     return [view.assignment for view in history.trials if view.kind == "trial"]
 
 
-def draw(history: History) -> tuple[Assignment, bool]:
-    """Return a draw from the space and whether it is new, by the decision's own generator.
+def draw(
+    history: History, sample: Callable[[np.random.Generator], Assignment] | None = None
+) -> tuple[Assignment, bool]:
+    """Return a draw by `sample` (None: the space's own) and whether it is new, by the decision's own generator.
 
     Draws that were tried already are drawn again, `ATTEMPTS` times at most.
     """
     rng = generator(history.seed, "decision", history.num_started)
     known = tried(history)
     for _ in range(ATTEMPTS):
-        assignment = history.space.sample(rng)
+        assignment = (sample or history.space.sample)(rng)
         if assignment not in known:
             return assignment, True
     return assignment, False

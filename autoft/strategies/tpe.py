@@ -9,6 +9,7 @@ import numpy as np
 from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
 from autoft.space import Choice, Parameter
+from autoft.strategies import ranking
 from autoft.strategies.base import Assignment, History, Suggestion
 from autoft.strategies.encoding import Encoding, is_ordered
 from autoft.strategies.parzen import Categories, Density, Numbers
@@ -27,8 +28,9 @@ class TPE:
     is drawn from. Trials that were cut before it count as worse than all that came, those in flight toward it as
     mediocre (constant liar: the median), those without a finite value as the worst. Each parameter has densities of
     its own, from the trials where it was active; on the quantiles of the space, so that every value of a range, its
-    ends included, has the mass that the space gives it. Draws depend on the seed and on how many trials were started,
-    not on the order of results.
+    ends included, has the mass that the space gives it, and a backbone, while few trials have ended, the one that
+    `ranking` gives it. Draws depend on the seed, on how many trials were started and on that, not on the order of
+    results.
 
     Reference: Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011: l = good, g = bad.
     """
@@ -51,7 +53,7 @@ class TPE:
         """Return the model's choice, or a draw while there is too little to fit it on."""
         evidence = gather(history, rungs, at_least=self.startup)
         if evidence is None:
-            assignment, _ = draw(history)
+            assignment, _ = draw(history, ranking.sampler(history))
             return Suggestion(
                 assignment=assignment, reason=f"a random draw: fewer than {self.startup} trials came to rung {rungs[0]}"
             )
@@ -59,7 +61,7 @@ class TPE:
         for assignment in self._ranked(history, evidence):
             if assignment not in known and history.space.forbids(assignment) is None:
                 return Suggestion(assignment=assignment, reason=said(evidence))
-        drawn, is_new = draw(history)
+        drawn, is_new = draw(history, ranking.sampler(history))
         if is_new:
             return Suggestion(assignment=drawn, reason="a random draw: what TPE suggests was tried already")
         return Suggestion(assignment=drawn, reason=f"{said(evidence)}; tried before, as was all that was drawn")
@@ -71,7 +73,7 @@ class TPE:
         good, bad = ([one for one, _ in part] for part in (order[:num_good], order[num_good:]))
         encoding = self._encoding(history)
         rng = generator(history.seed, "decision", history.num_started, "tpe")
-        fitted = [(density(one, good), density(one, bad)) for one in encoding.parameters]
+        fitted = [(density(one, good, ranking.shares(history, one)), density(one, bad)) for one in encoding.parameters]
         drawn_PM = np.array([best.draw(self.candidates, rng) for best, _ in fitted])
         assignments = [encoding.decode(positions_P) for positions_P in drawn_PM.T]
         active_PM = np.array([[one.label in drawn for drawn in assignments] for one in encoding.parameters])
@@ -81,8 +83,8 @@ class TPE:
                 for (best, worst), at_M in zip(fitted, drawn_PM, strict=True)
             ]
         )
-        ranking = np.argsort(-(gains_PM * active_PM).sum(0), kind="stable")
-        return [assignments[place] for place in ranking]
+        best_first = np.argsort(-(gains_PM * active_PM).sum(0), kind="stable")
+        return [assignments[place] for place in best_first]
 
     def _encoding(self, history: History) -> Encoding:
         """Return the space's encoding; kept, which changes no suggestion."""
@@ -91,10 +93,16 @@ class TPE:
         return self._encodings[0]
 
 
-def density(parameter: Parameter, assignments: Sequence[Assignment]) -> Density:
-    """Return the density of a parameter over the assignments where it is active."""
+def density(parameter: Parameter, assignments: Sequence[Assignment], prior_V: np.ndarray | None = None) -> Density:
+    """Return the density of a parameter over the assignments where it is active.
+
+    Args:
+        parameter: Of the space.
+        assignments: What was seen.
+        prior_V: How likely each of its values is before anything was seen; None: as likely as in the space.
+    """
     domain = parameter.domain
     positions = [domain.position(one[parameter.label]) for one in assignments if parameter.label in one]
     if isinstance(domain, Choice) and not is_ordered(domain):
-        return Categories.of(domain, positions)
+        return Categories.of(domain, positions, prior_V)
     return Numbers.around(positions)

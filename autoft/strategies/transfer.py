@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
 from autoft.space import Choice, SearchSpace
+from autoft.strategies import ranking
 from autoft.strategies.base import Assignment, History, Suggestion, TrialView
 from autoft.strategies.experience.encoding import Points, typical_distance
 from autoft.strategies.experience.lessons import Candidates, Key, Lessons, key_of
@@ -139,12 +140,11 @@ def target_of(history: History) -> DataFacts:
     facts = history.evidence.target if history.evidence is not None else DataFacts()
     if history.objective.metric != "accuracy":
         return facts
-    probes = [view for view in history.trials if view.kind == "probe"]
-    names = [str(backbone["name"]) for backbone in history.space.backbones()] if probes else []
+    names = ranking.names(history.space)
     found = {
-        name: value
-        for name, view in zip(names, probes, strict=False)
-        if (value := view.best(history.objective)) is not None
+        names[label]: value
+        for label, view in ranking.probes(history).items()
+        if label in names and (value := view.best(history.objective)) is not None
     }
     return dataclasses.replace(facts, probes=found) if found else facts
 

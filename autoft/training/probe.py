@@ -1,4 +1,4 @@
-"""The frozen probe: features of the pretrained backbone, and a linear head by a fixed solver."""
+"""The frozen probe: features of the pretrained backbone, a linear head by a fixed solver, a transferability score."""
 
 import time
 
@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 
 from autoft.core.configs import EpochResult
+from autoft.core.metrics import TRANSFERABILITY
 from autoft.core.storage import Store
 from autoft.tasks import state_hash
 from autoft.training import checkpoint
 from autoft.training.solver import fit_linear, linear_head
+from autoft.training.transferability import logme
 from autoft.training.workbench import Workbench
 
 
 class Probe:
     """A trial of one epoch: multinomial logistic regression on frozen features.
 
-    The head gets the solution, so the network predicts by itself.
+    The head gets the solution, so the network predicts by itself. It also reports the LogME of the training features.
 
     Reference: Kornblith et al., Do Better ImageNet Models Transfer Better?, arXiv:1805.08974.
     """
@@ -27,7 +29,7 @@ class Probe:
         self._store = store
 
     def run_epoch(self) -> EpochResult:
-        """Compute the features, solve, evaluate, save."""
+        """Compute the features, solve, evaluate, score the features, save."""
         start = time.perf_counter()
         bench = self.bench
         features = {split: bench.frozen_features(split).double() for split in ("train", "val")}
@@ -38,10 +40,13 @@ class Probe:
         with torch.no_grad():
             device = layer.weight.device
             logits = {s: layer(values.float().to(device)).cpu() for s, values in features.items()}
+        score = logme(features["train"], targets["train"])
+        bench.heartbeat()
         seconds_solve = time.perf_counter() - start - seconds_features
         metrics = {
             "train_loss": bench.quality(logits["train"], "train")["train_loss"],
             **bench.quality(logits["val"], "val"),
+            TRANSFERABILITY: score,
             **bench.costs(),
         }
         is_finite = metrics["val_loss"] is not None

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 import autoft
+from autoft.api.arguments import check_arguments
 from autoft.core.errors import ConfigError
 
 
@@ -27,6 +28,7 @@ from autoft.core.errors import ConfigError
         ("searcher", 3, "searcher must be a name of `autoft list searchers` or an autoft.StrategyConfig, not 3."),
         ("address", 5, "address must be 'auto' or 'host:port', not 5."),
         ("out", None, "out must be a path or URI, not None."),
+        ("learn_from", [3], "learn_from must be a run folder or experience file, or a list of them, not [3]."),
     ],
 )
 def test_an_argument_of_the_wrong_kind_is_refused_and_nothing_is_made(
@@ -43,3 +45,8 @@ def test_an_argument_of_the_wrong_kind_is_refused_and_nothing_is_made(
 def test_a_resume_takes_a_budget_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"budget must be an autoft.Budget, not 5."):
         autoft.resume(tmp_path, budget=5)  # type: ignore[arg-type]
+
+
+def test_earlier_searches_may_be_given_as_a_list_of_paths() -> None:
+    check_arguments(learn_from=[Path("runs/one"), "runs/two"])
+    check_arguments(learn_from=Path("runs/one"))

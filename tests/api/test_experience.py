@@ -1,18 +1,22 @@
+import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import autoft
 from autoft.api import SearchResult, build_experience, replay
-from autoft.api.experience import learned, past_search_of, shipped_experience
+from autoft.api.experience import data_names, learned, past_search_of, shipped_experience
 from autoft.api.folder import read_experience, read_search
 from autoft.core.errors import ConfigError, FormatError
 from autoft.core.storage import Store
-from autoft.space import SearchSpace
+from autoft.space import SearchSpace, load_space, shipped_folder
 from autoft.strategies.experience import DataFacts, from_bytes, to_bytes
+from autoft.strategies.experience.lessons import Lessons
 from tests.conftest import TINY_SPACE
 from tests.strategies.experience.pasts import experience
 
@@ -90,15 +94,54 @@ def test_none_of_another_task_or_space_is_learned_from(past_file: Path, finished
     assert learned([], task="image-classification", space=SPACE, dataset=rows) is None
 
 
-def test_no_experience_ships_yet_and_it_says_so() -> None:
-    with pytest.raises(ConfigError, match="No experience ships for image-classification; give runs of your own"):
-        shipped_experience("image-classification")
+TASKS = ("image-classification", "text-classification")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_ships_is_of_five_data_sets_each_and_wholly_in_the_quick_space(task: str) -> None:
+    shipped = shipped_experience(task)
+    assert len({search.facts.name for search in shipped.searches}) == len(data_names(shipped)) == 5
+    assert {(search.task, search.epochs) for search in shipped.searches} == {(task, 3)}
+    space = load_space(f"{task}/quick")
+    assert Lessons(space, shipped).num_trials == shipped.num_trials == 10 * len(shipped.searches)
+    assert all(search.facts.probes and search.facts.rows in range(100, 130) for search in shipped.searches)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_file_that_ships_is_small_and_says_where_it_comes_from(task: str) -> None:
+    file = shipped_folder().joinpath(task, "experience.parquet")
+    content = file.read_bytes()
+    assert len(content) < 32_000
+    about = json.loads(pq.read_schema(pa.BufferReader(content)).metadata[b"autoft"])["about"]
+    assert "python -m benchmarks.build_experience" in about
+    assert all(name in about for name in data_names(shipped_experience(task)))
+
+
+def test_a_file_is_built_of_what_ships_less_a_data_set(tmp_path: Path) -> None:
+    built = build_experience(["shipped"], out=tmp_path / "others.parquet", without=["textile"])
+    assert "textile" not in data_names(built)
+    assert len(data_names(built)) == 9
+
+
+def test_no_experience_ships_for_a_task_of_which_none_was_searched() -> None:
+    with pytest.raises(ConfigError, match="No experience ships for regression; give runs of your own"):
+        shipped_experience("regression")
 
 
 def test_a_search_learns_from_a_run_and_keeps_what_it_learned(
-    search_here: SearchHere, finished: SearchResult, tmp_path: Path
+    search_here: SearchHere, finished: SearchResult, pictures: Path, tmp_path: Path
 ) -> None:
-    result = search_here(budget=autoft.Budget(trials=3, epochs=1), learn_from=finished.folder)
+    said: list[str] = []
+    result = search_here(
+        budget=autoft.Budget(trials=3, epochs=1),
+        learn_from=finished.folder,
+        listener=lambda progress: said.append(progress.line),
+    )
+    assert f"learning from 1 earlier search with 4 trials on {pictures.name}" in said
+    assert (
+        "1 earlier search that it learns from may have been on these very data; `autoft experience build RUN... "
+        f"--without {pictures.name}` leaves such out"
+    ) in said
     assert result.search.searcher.name == "transfer"
     store = Store.open(result.folder)
     kept = read_experience(store, result.search)

@@ -87,6 +87,17 @@ def test_no_more_trials_are_handed_out_than_there_are_slots(bench):
     assert [job.trial for job in b.jobs()] == ["t0002"]
 
 
+def test_the_transferability_of_a_probe_is_part_of_the_history_and_comes_back_with_the_record(bench):
+    b = bench(slots=1)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed", logme=0.25)
+    b.jobs()
+    b.epoch("t0001", 1, 0.5)
+    restored = restore_ledger(read_record(b.store), b.coordinator._search)
+    for ledger in (b.coordinator.ledger, restored):
+        assert [view.transferability for view in ledger.views] == [0.25, None]
+
+
 def test_a_decision_is_durable_before_its_job_is_handed_out(bench):
     b = bench(slots=1)
     b.coordinator.next_job()

@@ -197,6 +197,19 @@ def test_rows_are_sorted_by_a_column_the_better_end_of_a_metric_first(small: Rec
     assert [row["rank"] for row in board(small, sort="batch_size")] == [None, 1, 2]
 
 
+def test_the_transferability_of_probes_is_a_last_column_where_they_have_one():
+    probes = [started(f"p0{number}", "probe", backbone="net") for number in (1, 2)]
+    scores = [epoch("p01", 1, 0.5, logme=-0.25), epoch("p02", 1, 0.4, logme=0.5)]
+    record = record_of(*probes, *scores, started("t0001"), epoch("t0001", 1, 0.75))
+    table = board(record, "accuracy")
+    assert list(table[0]) == [*column_names(search_config("accuracy"), PARAMETERS), "logme"]
+    assert {row["trial"]: row["logme"] for row in table} == {"t0001": None, "p01": -0.25, "p02": 0.5}
+    assert [row["trial"] for row in board(record, "accuracy", sort="logme")] == ["p02", "p01", "t0001"]
+    assert '"logme": -0.25' in format_rows(table, "json")
+    without = board(record_of(probes[0], epoch("p01", 1, 0.5)), "accuracy")
+    assert "logme" not in without[0]
+
+
 def test_top_keeps_the_first_rows(small: Record):
     assert [row["trial"] for row in board(small, top=2)] == ["t0001", "p01"]
     assert len(board(small, top=99)) == 3

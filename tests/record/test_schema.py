@@ -21,7 +21,7 @@ PINNED = {
     "is_best bool, seconds double, learning_rate double, weights_sha256 string, timings string, config string, "
     "train_loss double, val_loss double, val_accuracy double, val_balanced_accuracy double, val_f1_macro double, "
     "val_f1_weighted double, val_roc_auc double, val_log_loss double, latency_ms double, peak_memory_mb double, "
-    "parameters int64, metrics string, extra string",
+    "parameters int64, logme double, metrics string, extra string",
     "decisions": "seq int64, time double, event string, number int64, action string, trial string, "
     "until_epoch int32, reason string, extra string",
     "events": "seq int64, time double, event string, seconds double, extra string",

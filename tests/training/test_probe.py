@@ -10,6 +10,7 @@ from autoft.tasks import state_hash
 from autoft.training import checkpoint
 from autoft.training.probe import Probe
 from autoft.training.solver import minimise
+from autoft.training.transferability import logme
 from autoft.training.worker import open_trial
 from tests.training.conftest import without_clock
 
@@ -38,6 +39,16 @@ def test_the_network_with_the_probes_head_gives_the_probes_metrics(
     assert kept is not None
     assert set(kept.tensors) == {"head.linear.weight", "head.linear.bias"}
     assert state_hash(kept.tensors) == result.weights_sha256
+
+
+def test_a_probe_reports_the_logme_of_its_training_features(
+    make_config: Make, colours: Dataset, tmp_path: Path
+) -> None:
+    probe = open_trial(make_config(finetune={"mode": "probe"}), colours, store=Store.open(tmp_path))
+    assert isinstance(probe, Probe)
+    result = probe.run_epoch()
+    bench = probe.bench
+    assert result.metrics["logme"] == logme(bench.frozen_features("train").double(), bench.targets("train"))
 
 
 def test_the_solver_ends_where_the_gradient_is_zero() -> None:

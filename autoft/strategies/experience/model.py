@@ -28,6 +28,8 @@ class DataFacts:
     """Pixels of a picture's shorter side; the median."""
     text_length: float | None = None
     """Characters of a text; the median."""
+    name: str | None = None
+    """What the data are called: their file or folder, without an ending; it tells data sets apart for people alone."""
     probes: Mapping[str, float] = field(default_factory=dict)
     """Value of the objective that each backbone's frozen probe reached, by the backbone's name."""
 
@@ -91,6 +93,12 @@ class Experience:
         kept = (search for search in self.searches if search.fingerprint != fingerprint)
         return Experience.of(kept, target=self.target)
 
+    def without_named(self, names: Iterable[str]) -> "Experience":
+        """Return it less the searches on data sets of these names."""
+        left_out = set(names)
+        kept = (search for search in self.searches if search.facts.name not in left_out)
+        return Experience.of(kept, target=self.target)
+
     def for_search(self, task: str, target: DataFacts) -> "Experience":
         """Return what may help a search of `task` on data with the facts `target`."""
         return Experience.of((search for search in self.searches if search.task == task), target=target)
@@ -133,6 +141,7 @@ def facts_to_json(facts: DataFacts) -> Json:
         "imbalance": facts.imbalance,
         "input_size": facts.input_size,
         "text_length": facts.text_length,
+        "name": facts.name,
         "probes": dict(facts.probes),
     }
 

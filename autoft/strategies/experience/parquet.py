@@ -34,8 +34,13 @@ _COLUMNS: Final[dict[str, pa.DataType]] = {
 SCHEMA: Final = pa.schema([pa.field(name, type_, nullable=False) for name, type_ in _COLUMNS.items()])
 
 
-def to_bytes(experience: Experience) -> bytes:
-    """Return the file's bytes; the same for equal experience and the same pyarrow."""
+def to_bytes(experience: Experience, *, about: str = "") -> bytes:
+    """Return the file's bytes; the same for equal experience and the same pyarrow.
+
+    Args:
+        experience: What it holds.
+        about: Where that comes from, for people who look into the file's metadata.
+    """
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     for search in experience.searches:
         shared = [
@@ -51,6 +56,7 @@ def to_bytes(experience: Experience) -> bytes:
             for name, value in zip(SCHEMA.names, [*shared, *own], strict=True):
                 columns[name].append(value)
     head = {"format": FORMAT, "kind": KIND, "target": facts_to_json(experience.target)}
+    head |= {"about": about} if about else {}
     table = pa.table(columns, schema=SCHEMA.with_metadata({_KEY: canonical_json(head).encode()}))
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
@@ -123,6 +129,8 @@ def _facts(text: str, place: str) -> DataFacts:
     numbers = (facts.rows, facts.classes, facts.imbalance, facts.input_size, facts.text_length)
     if not all(number is None or _is_number(number) for number in numbers):
         raise FormatError(f"{place} is damaged: the facts of its data are no numbers.")
+    if not isinstance(facts.name, str | None):
+        raise FormatError(f"{place} is damaged: the name of its data is no text.")
     if not isinstance(facts.probes, dict) or not all(map(_is_number, facts.probes.values())):
         raise FormatError(f"{place} is damaged: the probes of its data are no numbers.")
     return facts
