@@ -140,6 +140,8 @@ def run_peer(name: str, data: Path, *, seed: int, seconds: float, folder: Path) 
     )
     took = time.time() - began
     in_time = [(at, value, trial) for at, value, trial in seen.reports if at <= seconds]
+    if not in_time:
+        raise RuntimeError(f"On {name} no trial of the peer ended an epoch within {seconds:.0f} s.")
     _, val, winner = max(in_time, key=lambda report: report[1])
     config = TrialConfig.from_json(seen.configs[winner], where=winner)
     report = trials.test_trial(config, trial=winner, dataset_path=setting.dataset, store=Store.open(setting.store))
