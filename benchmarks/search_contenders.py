@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from autoft.api.searching import LEARNING, USUAL
+from autoft.api.searching import USUAL
 from autoft.core.configs import Budget, StrategyConfig
 from autoft.core.metrics import Objective
 from autoft.strategies import Continue, Done, History, Start, Strategy, TrialView, Wait, build_strategy
@@ -205,8 +205,7 @@ def point(table: CurveTable, values: dict[str, Any]) -> np.ndarray:
 
 def _default(table: CurveTable, seed: int, past: Experience | None) -> Contender:
     evidence = None if past is None else past.without(table.name)
-    names = USUAL if evidence is None else LEARNING
-    strategy = build_strategy(StrategyConfig(name=names[0]), StrategyConfig(name=names[1]))
+    strategy = build_strategy(StrategyConfig(name=USUAL[0]), StrategyConfig(name=USUAL[1]))
     return Autoft(table, seed, strategy, evidence=evidence)
 
 

@@ -55,8 +55,6 @@ REPORT_SECONDS = 2.0
 """Between two lines about the rows that are read."""
 USUAL = ("curves", "curves")
 """Searcher and scheduler where the person names none."""
-LEARNING = ("transfer", "asha-promote")
-"""Those of a search that learns from earlier ones."""
 DEFAULT_BUDGET = Budget(trials=32, epochs=12)
 """Where neither the person nor the space says how much."""
 
@@ -101,9 +99,8 @@ def search(
             trials that no other dominates in all of these lead, among them the best by the first.
         budget: How much may be used; what it leaves open is the space's default.
         searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options. None:
-            "curves", or "transfer" for a search that learns from earlier ones.
-        scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options. None: "curves",
-            or "asha-promote" for a search that learns from earlier ones.
+            "curves".
+        scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options. None: "curves".
         resources: What a trial gets, and how many run side by side.
         address: None: Ray on this machine; "auto" or "host:port": a cluster that this machine is part of.
         out: The run folder, a new or empty one: a local path or what pyarrow.fs opens (s3://, gs://, ...).
@@ -149,7 +146,7 @@ def search(
     budget = budget or Budget()
     resources = resources or Resources()
     sources = [learn_from] if isinstance(learn_from, str | Path) else list(learn_from)
-    strategies = _strategies(searcher, scheduler, learns=bool(sources))
+    strategies = _strategies(searcher, scheduler)
     if keep < 1:
         raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
     if not 0 <= seed < SEEDS:
@@ -362,14 +359,11 @@ def _num_parameters(backbone: str) -> int:
 
 
 def _strategies(
-    searcher: str | StrategyConfig | None, scheduler: str | StrategyConfig | None, *, learns: bool
+    searcher: str | StrategyConfig | None, scheduler: str | StrategyConfig | None
 ) -> tuple[StrategyConfig, StrategyConfig]:
     """Return both as configs, each built once to refuse what is wrong with it."""
-    usual = LEARNING if learns else USUAL
-    found = _strategy(searcher or usual[0]), _strategy(scheduler or usual[1])
+    found = _strategy(searcher or USUAL[0]), _strategy(scheduler or USUAL[1])
     build_strategy(*found)
-    if found[0].name == LEARNING[0] and not learns:
-        raise ConfigError("The searcher transfer needs earlier searches to learn from; give them with --learn-from.")
     return found
 
 

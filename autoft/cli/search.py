@@ -121,7 +121,7 @@ def search(
         typer.Option(
             metavar="NAME",
             help="What to start: `autoft list searchers`.",
-            show_default="curves; transfer with --learn-from",
+            show_default="curves",
             rich_help_panel=options.STRATEGY,
         ),
     ] = None,
@@ -130,7 +130,7 @@ def search(
         typer.Option(
             metavar="NAME",
             help="Which trials go on: `autoft list schedulers`.",
-            show_default="curves; asha-promote with --learn-from",
+            show_default="curves",
             rich_help_panel=options.STRATEGY,
         ),
     ] = None,

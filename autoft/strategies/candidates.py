@@ -66,24 +66,20 @@ class Pool:
         self._encoding = encoding
         self._kept: dict[_Key, tuple[Assignment, list[Assignment]]] = {}
 
-    def propose(self, history: History, best: Sequence[TrialView], count: int) -> list[Assignment]:
-        """Return about `count` configurations: one half draws, the other half changes of `best`, if there are any."""
-        num_each = count // 2 // len(best) if best else 0
-        found = list(self._draws(history, count - num_each * len(best)))
-        for view in best:
-            found += self._changes(history, view, num_each)
-        return found
-
-    def _draws(self, history: History, count: int) -> list[Assignment]:
+    def draws(self, history: History, count: int) -> list[Assignment]:
+        """Return `count` draws from the space."""
         weights = ranking.weights(history)
         key = (history.seed, history.num_started // RENEWED, tuple(weights.items()), count)
         if key not in self._kept:
-            rng = generator(*key[:2], "draws")
-            sample = ranking.sampler(history, weights)
+            rng, sample = generator(*key[:2], "draws"), ranking.sampler(history, weights)
             self._keep(key, {}, [sample(rng) for _ in range(count)])
         return self._kept[key][1]
 
-    def _changes(self, history: History, view: TrialView, count: int) -> list[Assignment]:
+    def changes(self, history: History, best: Sequence[TrialView], count: int) -> list[Assignment]:
+        """Return changes of `best`, as many of each and at most `count` in all; none that is forbidden."""
+        return [one for view in best for one in self._of(history, view, count // len(best))]
+
+    def _of(self, history: History, view: TrialView, count: int) -> list[Assignment]:
         key = (history.seed, history.num_started // RENEWED, view.trial, count)
         if key not in self._kept or self._kept[key][0] != view.assignment:
             rng = generator(*key[:2], "changes", view.trial)

@@ -1,7 +1,7 @@
 """A searcher and a scheduler as one strategy: probes, the default recipe, what experience says, then the searcher."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from autoft.core import catalog
@@ -29,7 +29,7 @@ from autoft.strategies.base import (
     Wait,
 )
 from autoft.strategies.costs import epoch_cost
-from autoft.strategies.transfer import Transfer
+from autoft.strategies.prior import from_portfolio
 
 SLACK = 1.25
 """Times what the epochs so far let expect: later ones may take longer."""
@@ -51,8 +51,6 @@ class Composite:
 
     searcher: Searcher
     scheduler: Scheduler
-    _transfer: Transfer = field(default_factory=Transfer, init=False, repr=False, compare=False)
-    """Gives the portfolio of earlier searches to a searcher that knows of none."""
 
     def next(self, history: History) -> Decision:
         """Return the next decision; the same for equal histories."""
@@ -112,8 +110,7 @@ class Composite:
             return None
         if history.num_started == 0:
             return _trial(history, history.space.default(), rungs, "the space's default recipe is tried first")
-        transfer = self.searcher if isinstance(self.searcher, Transfer) else self._transfer
-        suggestion = transfer.first(history) or self.searcher.suggest(history, rungs=rungs)
+        suggestion = from_portfolio(history) or self.searcher.suggest(history, rungs=rungs)
         return _trial(history, suggestion.assignment, rungs, suggestion.reason)
 
 

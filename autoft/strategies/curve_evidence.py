@@ -1,13 +1,15 @@
 """What a model of learning curves is fitted on: the latest values of the trials, on a scale that suits it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from autoft.strategies.base import History, TrialView
+from autoft.strategies.base import Assignment, History, TrialView
 from autoft.strategies.curve_model import Observations
 from autoft.strategies.encoding import Encoding
+from autoft.strategies.prior import Prior
 from autoft.strategies.rungs import loss_at
 
 LATEST = 2
@@ -44,7 +46,7 @@ class Reader:
         return standing
 
     def gather(
-        self, history: History, rungs: tuple[int, ...], encoding: Encoding, *, limit: int
+        self, history: History, rungs: tuple[int, ...], encoding: Encoding, prior: Prior | None, *, limit: int
     ) -> Observations | None:
         """Return what trials came to at the rungs; None where that is nothing, or all alike.
 
@@ -61,12 +63,19 @@ class Reader:
             return None
         order = thinned(losses_N, limit)
         numbers = [found[place][0] for place in order]
+        assignments = [history.trials[number].assignment for number in numbers]
         return Observations(
-            rows=encoding.encode([history.trials[number].assignment for number in numbers]),
+            rows=encoding.encode(assignments),
             trials=np.array(numbers),
             epochs=np.array([found[place][1] for place in order]),
             values=scaled(-losses_N)[order],
+            expected=expected_of(prior, assignments),
         )
+
+
+def expected_of(prior: Prior | None, assignments: Sequence[Assignment]) -> np.ndarray:
+    """Return what the prior expects of assignments; 0 where there is none."""
+    return np.zeros(len(assignments)) if prior is None else prior.expected(assignments)
 
 
 def _standing(history: History, view: TrialView, rungs: tuple[int, ...]) -> Standing:

@@ -10,6 +10,8 @@ COMMON = 0.1
 """Variance of what all curves share over the epochs."""
 NOISE = 0.01
 """Variance that nothing explains."""
+SLOPE, SLOPE_SPREAD = 1.0, 1.0
+"""Mean and standard deviation of how much of the value comes with each unit of what earlier searches let expect."""
 SHARED = 0.3
 """Of what the configuration explains, the share that is the same at every epoch."""
 ROOT_5 = 5**0.5
@@ -26,6 +28,8 @@ class Observations:
     epochs: np.ndarray
     values: np.ndarray
     """The best value up to the epoch, more is better, on a scale with mean 0 and variance 1."""
+    expected: np.ndarray
+    """What earlier searches let expect of the configurations, more is better; 0 where there are none."""
 
     def take(self, chosen: np.ndarray) -> "Observations":
         """Return some of them."""
@@ -34,6 +38,7 @@ class Observations:
             trials=self.trials[chosen],
             epochs=self.epochs[chosen],
             values=self.values[chosen],
+            expected=self.expected[chosen],
         )
 
 
@@ -56,28 +61,35 @@ class CurveModel:
 
     cov((x, i, t), (x', i', t')) = CONSTANT + COMMON k(t, t') + a m(x, x') (SHARED + (1 - SHARED) k(t, t'))
     + b [i = i'] k(t, t'), where m is Matérn 5/2 with a length a parameter, k(t, t') = exp(-|log t - log t'| / memory),
-    and a, b, the memory and the lengths are the hyperparameters.
+    and a, b, the memory and the lengths are the hyperparameters. What earlier searches let expect, e(x), is its mean
+    times a slope that is itself uncertain: a mean SLOPE e(x), and SLOPE_SPREAD² e(x) e(x') more of covariance. So the
+    observations say how far it is believed, and the process corrects it where they are near.
 
-    Reference: the split into what configurations share and what a curve adds is that of Swersky et al., Freeze-Thaw
-    Bayesian Optimization, arXiv:1406.3896; the constants are those of the largest likelihood over random subsets of
-    LCBench's and TaskSet's curves, one set for both, rounded.
+    References: the slope is an explicit basis function of Rasmussen & Williams, Gaussian Processes for Machine
+    Learning, 2006, section 2.7; the split into what configurations share and what a curve adds is that of Swersky et
+    al., Freeze-Thaw Bayesian Optimization, arXiv:1406.3896; the constants are those of the largest likelihood over
+    random subsets of LCBench's and TaskSet's curves, one set for both, rounded.
     """
 
     def __init__(self, observations: Observations, groups_C: np.ndarray, hyperparameters: Hyperparameters) -> None:
         self._seen, self._groups_C, self._hyper = observations, groups_C, hyperparameters
-        cov_NN = self._cov(observations.rows, observations.epochs, observations.trials)
+        cov_NN = self._cov(observations.rows, observations.epochs, observations.trials, observations.expected)
         cov_NN[np.diag_indices(len(cov_NN))] += NOISE
         self._inverse_NN = np.linalg.inv(cov_NN)
-        self._weights_N = self._inverse_NN @ observations.values
+        self._weights_N = self._inverse_NN @ (observations.values - SLOPE * observations.expected)
 
-    def predict(self, rows_MC: np.ndarray, epochs_M: np.ndarray, trials_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(
+        self, rows_MC: np.ndarray, epochs_M: np.ndarray, trials_M: np.ndarray, expected_M: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the value at M points."""
-        cov_MN = self._cov(rows_MC, epochs_M, trials_M)
-        prior = CONSTANT + COMMON + self._hyper.configuration + self._hyper.trial
-        variances_M = prior - np.einsum("mn,mn->m", cov_MN @ self._inverse_NN, cov_MN)
-        return cov_MN @ self._weights_N, np.sqrt(np.maximum(variances_M, 1e-6))
+        cov_MN = self._cov(rows_MC, epochs_M, trials_M, expected_M)
+        prior_M = CONSTANT + COMMON + self._hyper.configuration + self._hyper.trial + (SLOPE_SPREAD * expected_M) ** 2
+        variances_M = prior_M - np.einsum("mn,mn->m", cov_MN @ self._inverse_NN, cov_MN)
+        return SLOPE * expected_M + cov_MN @ self._weights_N, np.sqrt(np.maximum(variances_M, 1e-6))
 
-    def _cov(self, rows_MC: np.ndarray, epochs_M: np.ndarray, trials_M: np.ndarray) -> np.ndarray:
+    def _cov(
+        self, rows_MC: np.ndarray, epochs_M: np.ndarray, trials_M: np.ndarray, expected_M: np.ndarray
+    ) -> np.ndarray:
         """Return the covariance of points with the observations."""
         seen, hyper = self._seen, self._hyper
         lengths_C = hyper.lengths[self._groups_C]
@@ -85,6 +97,7 @@ class CurveModel:
         near_MN = np.exp(-log_distances(epochs_M, seen.epochs) / hyper.memory)
         own_MN = trials_M[:, None] == seen.trials[None]
         cov_MN = CONSTANT + COMMON * near_MN + hyper.trial * own_MN * near_MN
+        cov_MN += SLOPE_SPREAD**2 * np.outer(expected_M, seen.expected)
         return np.asarray(cov_MN + hyper.configuration * alike_MN * (SHARED + (1 - SHARED) * near_MN))
 
 
@@ -125,7 +138,7 @@ class _Likelihood:
     """The negative log posterior density, with its gradient, of the logarithms of the hyperparameters."""
 
     def __init__(self, seen: Observations, groups_C: np.ndarray) -> None:
-        self.values = seen.values
+        self.values = seen.values - SLOPE * seen.expected
         size = len(seen.values)
         num_parameters = int(groups_C.max()) + 1
         # Columns of one parameter have one length, so their squared differences are added up once.
@@ -134,7 +147,7 @@ class _Likelihood:
         self.squares_KP = np.add.reduceat(squares_NNC, starts, axis=2).reshape(size * size, num_parameters)
         self.apart_NN = log_distances(seen.epochs, seen.epochs)
         self.own_NN = (seen.trials[:, None] == seen.trials[None]).astype(float)
-        self.rest_NN = CONSTANT + NOISE * np.eye(size)
+        self.rest_NN = CONSTANT + NOISE * np.eye(size) + SLOPE_SPREAD**2 * np.outer(seen.expected, seen.expected)
         counts = [num_parameters, 1, 1, 1]
         self.start = np.repeat(np.log(PRIOR), counts)
         self.spreads = np.repeat(SPREADS, counts)

@@ -13,9 +13,10 @@ from autoft.strategies.asha import Halving, order_at
 from autoft.strategies.base import Assignment, History, Promotion, Suggestion, TrialView, Verdict
 from autoft.strategies.candidates import Pool, spread
 from autoft.strategies.costs import epoch_cost
-from autoft.strategies.curve_evidence import Reader
+from autoft.strategies.curve_evidence import Reader, expected_of
 from autoft.strategies.curve_model import CurveModel, Hyperparameters, Observations, learn
 from autoft.strategies.encoding import Encoding
+from autoft.strategies.prior import PORTFOLIO, Prior
 from autoft.strategies.random import draw, tried
 from autoft.strategies.rungs import loss_at
 
@@ -118,6 +119,8 @@ class Curves(Halving):
         return None if use is None or use.trial is None else Promotion(trial=use.trial, reason=use.words)
 
     def _num_startup(self, history: History) -> int:
+        if history.evidence is not None:
+            return 1 + PORTFOLIO
         trials = history.budget.trials
         return self.startup if trials is None else min(self.startup, max(1, trials // 2))
 
@@ -182,8 +185,8 @@ class Curves(Halving):
         others: int,
         may_be_new: bool,
     ) -> _Use | None:
-        encoding = self._encoding(history)
-        seen = self._reader.gather(history, rungs, encoding, limit=LIMIT)
+        encoding, prior = self._encoding(history), Prior.of(history, rungs)
+        seen = self._reader.gather(history, rungs, encoding, prior, limit=LIMIT)
         if seen is None or not (options or may_be_new):
             return None
         num_epochs = sum(view.epoch for view in history.trials)
@@ -191,7 +194,7 @@ class Curves(Halving):
         horizon = rungs[0] * (history.num_epochs / rungs[0]) ** rng.random()
         target = float(seen.values.max()) + NEAREST * (FARTHEST / NEAREST) ** rng.random()
         numbers = self._promising(history, rungs, options)
-        fresh = self._fresh(history, rungs) if may_be_new else []
+        fresh = self._fresh(history, rungs, prior, rng) if may_be_new else []
         views = [history.trials[number] for number in numbers]
         assignments = [*(view.assignment for view in views), *fresh]
         costs = np.array([*(view.epoch_cost for view in views), *(self._cost(history, one) for one in fresh)])
@@ -201,6 +204,7 @@ class Curves(Halving):
             encoding.encode(assignments),
             np.minimum(reached + np.maximum(1, np.round(horizon * usual / costs)), history.num_epochs),
             np.array([*numbers, *([-1] * len(fresh))]),
+            expected_of(prior, assignments),
         )
         words = f"of {len(assignments)} options the likeliest to pass the best within {horizon:.0f} usual epochs"
         known = tried(history)
@@ -221,15 +225,20 @@ class Curves(Halving):
         ]
         return [place for loss, place in sorted(losses)[:CONSIDERED] if loss < math.inf]
 
-    def _fresh(self, history: History, rungs: tuple[int, ...]) -> list[Assignment]:
-        """Return new configurations, some of them near the best trials."""
+    def _fresh(
+        self, history: History, rungs: tuple[int, ...], prior: Prior | None, rng: np.random.Generator
+    ) -> list[Assignment]:
+        """Return new configurations: half of them near the best trials, the others what is promising, or draws."""
         losses = [
             (loss, place)
             for place, view in enumerate(history.trials)
             if (loss := self._reader.standing(history, view, rungs).loss) < math.inf
         ]
         best = [history.trials[place] for _, place in heapq.nsmallest(NUM_BEST, losses)]
-        return self._pool(history).propose(history, best, self.candidates)
+        pool = self._pool(history)
+        near = pool.changes(history, best, self.candidates // 2)
+        far = self.candidates - len(near)
+        return [*(pool.draws(history, far) if prior is None else prior.promising(far, rng)), *near]
 
     def _cost(self, history: History, assignment: Assignment) -> float:
         """Return the predicted cost of an epoch; kept for what has the same choices and whole numbers."""
@@ -260,8 +269,8 @@ class Curves(Halving):
         """
         count = len(history.trials)
         early = history.replace(trials=history.trials[: int(GROWTH ** math.floor(math.log(count, GROWTH)))])
-        few = self._reader.gather(early, rungs, encoding, limit=LEARNED_ON) or seen
-        content = b"".join(part.tobytes() for part in (few.rows, few.trials, few.epochs, few.values))
+        few = self._reader.gather(early, rungs, encoding, Prior.of(early, rungs), limit=LEARNED_ON) or seen
+        content = b"".join(part.tobytes() for part in (few.rows, few.trials, few.epochs, few.values, few.expected))
         known, hyperparameters = self._kept.get("hyperparameters", (None, None))
         if known != content or not isinstance(hyperparameters, Hyperparameters):
             hyperparameters = learn(few, encoding.groups_C)

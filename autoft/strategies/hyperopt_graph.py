@@ -35,7 +35,7 @@ class Graph:
 
         self.space = space
         self._parameters = {parameter.label: parameter for parameter in space.parameters}
-        self._domain = Domain(_no_objective, _nested(space.parameters))
+        self._domain = Domain(_no_objective, expression(space.parameters))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ class Graph:
         )
 
 
-def _nested(parameters: Sequence[Parameter]) -> Json:
+def expression(parameters: Sequence[Parameter]) -> Json:
     """Return hyperopt's expression of a space: parameters of one branch alone within that branch's option."""
     from hyperopt import hp
 

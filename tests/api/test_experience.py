@@ -142,7 +142,6 @@ def test_a_search_learns_from_a_run_and_keeps_what_it_learned(
         "1 earlier search that it learns from may have been on these very data; `autoft experience build RUN... "
         f"--without {pictures.name}` leaves such out"
     ) in said
-    assert result.search.searcher.name == "transfer"
     store = Store.open(result.folder)
     kept = read_experience(store, result.search)
     assert kept is not None
@@ -161,11 +160,3 @@ def test_a_search_learns_from_a_run_and_keeps_what_it_learned(
     (lost / "experience.parquet").unlink()
     with pytest.raises(FormatError, match=r"has lost experience\.parquet, which its search learns from"):
         read_experience(Store.open(lost), read_search(Store.open(lost), lost))
-
-
-def test_the_searcher_that_needs_experience_is_refused_without(
-    pictures: Path, tiny_space: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match="The searcher transfer needs earlier searches to learn from"):
-        autoft.search(pictures, space=tiny_space, searcher="transfer", out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()

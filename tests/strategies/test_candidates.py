@@ -34,8 +34,18 @@ def test_a_change_is_an_assignment_with_exactly_its_active_parameters():
 def test_what_is_considered_depends_on_the_seed_and_the_starts_alone():
     best = [trial(1, [0.9], assignment=SPACE.default())]
     one = Pool(ENCODING)
-    first = one.propose(started(16), best, 20)
-    assert len(first) == 20
-    assert one.propose(started(17), best, 20) == first == Pool(ENCODING).propose(started(16), best, 20)
-    assert one.propose(started(24), best, 20) != first
-    assert one.propose(started(16, seed=1), best, 20) != first
+
+    def considered(pool: Pool, count: int, *, seed: int = 0):
+        now = started(count, seed=seed)
+        return pool.changes(now, best, 10), pool.draws(now, 10)
+
+    first = considered(one, 16)
+    assert [len(part) for part in first] == [10, 10]
+    assert considered(one, 17) == first == considered(Pool(ENCODING), 16)
+    for other in (considered(one, 24), considered(one, 16, seed=1)):
+        assert other[0] != first[0]
+        assert other[1] != first[1]
+
+
+def test_of_no_trial_there_is_no_change():
+    assert Pool(ENCODING).changes(started(16), [], 10) == []

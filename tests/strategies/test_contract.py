@@ -9,37 +9,39 @@ import pytest
 from autoft.core import catalog
 from autoft.core.configs import StrategyConfig
 from autoft.strategies import Continue, Done, History, Start, Stop, Strategy, Wait, build_strategy
+from autoft.strategies.prior import PORTFOLIO
 from autoft.strategies.simulate import Simulation, simulate
-from autoft.strategies.transfer import Transfer
 from tests.strategies.experience.pasts import experience
 from tests.strategies.worlds import accuracy_curve, history
 
-# Each searcher with a scheduler that pauses, each scheduler with draws, and the defaults together.
-PAIRS = [
+LEARNING = "earlier searches"
+"""With a third member a pair learns from them."""
+# Each searcher with a scheduler that pauses, each scheduler with draws, the defaults together, and those that learn.
+PAIRS: list[tuple[str, ...]] = [
     ("curves", "curves"),
     *((searcher.name, "asha-promote") for searcher in catalog.entries("searcher")),
     *(("random", scheduler.name) for scheduler in catalog.entries("scheduler") if scheduler.name != "asha-promote"),
+    ("curves", "curves", LEARNING),
+    ("tpe", "asha-promote", LEARNING),
 ]
-LEARNING = "transfer"
-"""The searcher that does nothing without experience."""
 PAST = experience(1, 2)
 
 
 @pytest.fixture(params=PAIRS, ids="+".join, scope="module")
-def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+def pair(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return request.param
 
 
-def build(pair: tuple[str, str]) -> Strategy:
+def build(pair: tuple[str, ...]) -> Strategy:
     return build_strategy(StrategyConfig(name=pair[0]), StrategyConfig(name=pair[1]))
 
 
-def begun(pair: tuple[str, str], **options: Any) -> History:
+def begun(pair: tuple[str, ...], **options: Any) -> History:
     return history(evidence=PAST if LEARNING in pair else None, **options)
 
 
 @pytest.fixture(scope="module")
-def done(pair: tuple[str, str]) -> Simulation:
+def done(pair: tuple[str, ...]) -> Simulation:
     return simulate(build(pair), begun(pair, trials=14), accuracy_curve)
 
 
@@ -101,7 +103,7 @@ def test_the_seed_alone_changes_the_draws(pair, done):
     again = simulate(build(pair), begun(pair, trials=14), accuracy_curve)
     other = simulate(build(pair), begun(pair, trials=14, seed=1), accuracy_curve)
     assert again.decisions == done.decisions
-    shared = 3 + (Transfer().portfolio if LEARNING in pair else 0)
+    shared = 3 + (PORTFOLIO if LEARNING in pair else 0)
     assert draws(other)[:shared] == draws(done)[:shared]
     differing = [one != another for one, another in zip(draws(other)[shared:], draws(done)[shared:], strict=True)]
     assert any(differing) if LEARNING in pair else all(differing)

@@ -13,7 +13,7 @@ SPACE = branching_space()
 
 def gathered(*views, limit=100, **more):
     now = history(space=SPACE, **more).replace(trials=views)
-    return Reader().gather(now, RUNGS, Encoding(SPACE), limit=limit)
+    return Reader().gather(now, RUNGS, Encoding(SPACE), None, limit=limit)
 
 
 def test_the_last_two_rungs_of_each_trial_count_by_the_best_up_to_them():

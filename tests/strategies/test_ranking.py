@@ -145,7 +145,7 @@ def test_tpe_draws_and_suggests_the_backbone_that_its_probe_favours():
 
 def test_what_curves_considers_favours_the_backbone_too():
     encoding = Encoding(SPACE)
-    drawn = Pool(encoding).propose(probed(0.5, 0.7), [], 200)
+    drawn = Pool(encoding).draws(probed(0.5, 0.7), 200)
     assert Counter(one["backbone"] for one in drawn)[LARGE] > 140
     layers = [spread(probed(0.5, 0.7, own=0).replace(seed=seed), encoding, 1)["backbone"] for seed in range(60)]
     assert layers.count(LARGE) > 40

@@ -111,22 +111,6 @@ ENTRIES = (
     ),
     Entry(
         kind="searcher",
-        name="transfer",
-        target="autoft.strategies.transfer:Transfer",
-        description="What earlier searches found (--learn-from), corrected by the trials of this one.",
-        source="Wistuba et al., Scalable Gaussian Process-Based Transfer Surrogates, Machine Learning 2018",
-        arguments=(
-            Argument(
-                name="portfolio",
-                type="int",
-                default=4,
-                low=0,
-                description="Configurations good on many data sets that are tried first.",
-            ),
-        ),
-    ),
-    Entry(
-        kind="searcher",
         name="random",
         target="autoft.strategies.random:Random",
         description="Independent draws from the space.",

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoft.strategies.experience.encoding import Points
+Points = NDArray[np.float64]
+"""Of shape (assignments, columns), as `strategies.encoding` gives them."""
 
 NUM_TREES = 40
 LEAF_ROWS = 5

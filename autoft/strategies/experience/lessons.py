@@ -11,8 +11,8 @@ from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
 from autoft.space import SearchSpace
 from autoft.strategies.base import Assignment
+from autoft.strategies.encoding import Encoding
 from autoft.strategies.experience import similarity
-from autoft.strategies.experience.encoding import Encoder, Points
 from autoft.strategies.experience.forest import Forest
 from autoft.strategies.experience.mapping import Mapper
 from autoft.strategies.experience.model import DataFacts, Experience, PastSearch, PastTrial
@@ -26,17 +26,18 @@ MAX_GOOD = 1500
 EVEN = 1e-3
 """Share of the mean loss in what the portfolio lessens: among equals, what is good on all data sets comes first."""
 
+KEPT = 10_000
+"""Assignments whose losses are kept before all are forgotten."""
+
 Losses = NDArray[np.float64]
 Key = frozenset[tuple[str, bool, object]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidates:
-    """Assignments, each with its key, its point and what each search says of it."""
+    """Assignments, each once, and what each search says of them."""
 
     assignments: tuple[Assignment, ...]
-    keys: tuple[Key, ...]
-    points: Points
     losses: Losses
 
 
@@ -75,37 +76,27 @@ class Lessons:
         return len(self._learned.searches)
 
     @cached_property
-    def _encoder(self) -> Encoder:
-        return Encoder(self.space)
+    def _encoding(self) -> Encoding:
+        return Encoding(self.space)
 
     @cached_property
-    def _memory(self) -> dict[Key, tuple[Points, Losses]]:
-        """What was computed for assignments that were asked about; it only saves time."""
+    def _kept(self) -> dict[int, tuple[Assignment, Losses]]:
+        """The losses of assignments that were asked about; it only saves time."""
         return {}
 
-    def points(self, assignments: Iterable[Assignment]) -> tuple[Points, Losses]:
-        """Return where assignments lie, and what each search says of them: (assignments, axes), (.., searches).
+    def losses(self, assignments: Iterable[Assignment]) -> Losses:
+        """Return what each search says of assignments, of shape (assignments, searches).
 
         A loss is 0 for the best of the search, and 1 for its middle trial or what is worse.
         """
         given = list(assignments)
-        keys = [key_of(assignment) for assignment in given]
-        new = {key: assignment for key, assignment in zip(keys, given, strict=True) if key not in self._memory}
+        if len(self._kept) + len(given) > KEPT:
+            self._kept.clear()
+        new = [one for one in given if self._kept.get(id(one), (None,))[0] is not one]
         if new:
-            points = self._encoder.points(new.values())
-            self._memory.update(zip(new, zip(points, self._learned.forest.losses(points), strict=True), strict=True))
-        shape = (len(given), -1) if given else (0, self.num_searches)
-        points = np.array([self._memory[key][0] for key in keys]).reshape(len(given), self._encoder.num_axes)
-        return points, np.array([self._memory[key][1] for key in keys]).reshape(shape)
-
-    def fresh_points(self, assignments: Sequence[Assignment]) -> tuple[Points, Losses]:
-        """Return the same as `points`, remembering nothing: for what will not be asked about again."""
-        points = self._encoder.points(assignments)
-        return points, self._learned.forest.losses(points)
-
-    def losses(self, assignments: Iterable[Assignment]) -> Losses:
-        """Return what each search says of assignments, of shape (assignments, searches)."""
-        return self.points(assignments)[1]
+            found = self._learned.forest.losses(self._encoding.encode(new))
+            self._kept.update({id(one): (one, row) for one, row in zip(new, found, strict=True)})
+        return np.array([self._kept[id(one)][1] for one in given]).reshape(len(given), self.num_searches)
 
     def relevance(self, target: DataFacts | None = None) -> NDArray[np.float64]:
         """Return how alike the data of each search are to `target`, or to the experience's own, from 0 to 1."""
@@ -123,14 +114,20 @@ class Lessons:
         return similarity.weights(self.relevance(target), losses, order)
 
     @cached_property
-    def candidates(self) -> "Candidates":
-        """What may be tried: what was good elsewhere, and draws from the space; each once."""
+    def _draws(self) -> list[Assignment]:
         rng = generator(0, "lessons", "draws")
-        found = [*self._learned.good, *(self.space.sample(rng) for _ in range(DRAWS))]
-        unique = {key_of(assignment): assignment for assignment in found}
-        assignments = tuple(unique.values())
-        points, losses = self.fresh_points(assignments)
-        return Candidates(assignments=assignments, keys=tuple(unique), points=points, losses=losses)
+        return [self.space.sample(rng) for _ in range(DRAWS)]
+
+    @cached_property
+    def everywhere(self) -> Losses:
+        """What each search says of draws from the space."""
+        return self.losses(self._draws)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """What may be tried: what was good elsewhere, and draws from the space."""
+        unique = {key_of(assignment): assignment for assignment in (*self._learned.good, *self._draws)}
+        return Candidates(assignments=tuple(unique.values()), losses=self.losses(unique.values()))
 
     def portfolio(self, size: int) -> tuple[Assignment, ...]:
         """Return what to try first: each lessens most the mean, over searches, of the best loss so far.
@@ -151,6 +148,17 @@ class Lessons:
         return tuple(self.candidates.assignments[place] for place in chosen)
 
 
+_LAST: list[Lessons] = []
+
+
+def lessons_of(space: SearchSpace, experience: Experience) -> Lessons:
+    """Return what experience teaches about a space; the last is kept, which only saves time."""
+    found = next((one for one in _LAST if one.space is space and one.experience is experience), None)
+    if found is None:
+        _LAST[:] = [found := Lessons(space, experience)]
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Learned:
     searches: tuple[PastSearch, ...]
@@ -160,7 +168,7 @@ class _Learned:
 
 
 def _learned(space: SearchSpace, experience: Experience) -> _Learned:
-    mapper, encoder = Mapper(space), Encoder(space)
+    mapper, encoding = Mapper(space), Encoding(space)
     searches: list[PastSearch] = []
     assignments: list[Assignment] = []
     losses: list[float] = []
@@ -183,7 +191,7 @@ def _learned(space: SearchSpace, experience: Experience) -> _Learned:
             f"None of the {experience.num_trials} trials that the search is to learn from is in the space "
             f"'{space.name}'; they were of {_tasks(experience)}."
         )
-    forest = Forest.fitted(encoder.points(assignments), np.array(losses), np.array(owners), len(searches))
+    forest = Forest.fitted(encoding.encode(assignments), np.array(losses), np.array(owners), len(searches))
     order = sorted((loss, number) for number, loss in enumerate(losses) if loss < GOOD_LOSS)
     return _Learned(
         searches=tuple(searches),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from autoft.core.errors import ConfigError
 from autoft.space import SearchSpace, Uniform
 from autoft.strategies.experience import DataFacts, Experience, past_search
-from autoft.strategies.experience.lessons import Lessons
+from autoft.strategies.experience.lessons import Lessons, key_of, lessons_of
 from tests.strategies.experience.pasts import experience, searched
 from tests.strategies.worlds import branching_space, loss_of
 
@@ -75,7 +75,26 @@ def test_equal_experience_teaches_the_same():
     first, second = (Lessons(SPACE, experience(1, 2)) for _ in range(2))
     assert first.portfolio(8) == second.portfolio(8)
     drawn = [SPACE.sample(np.random.default_rng(0))]
-    assert first.losses(drawn).tolist() == second.losses(drawn).tolist() == first.fresh_points(drawn)[1].tolist()
+    assert first.losses(drawn).tolist() == second.losses(drawn).tolist()
+
+
+def test_what_was_asked_about_before_is_told_the_same_and_another_of_equal_values_too(monkeypatch):
+    monkeypatch.setattr("autoft.strategies.experience.lessons.KEPT", 3)
+    lessons = Lessons(SPACE, experience(1, 2))
+    drawn = [SPACE.sample(np.random.default_rng(seed)) for seed in range(4)]
+    found = [lessons.losses(drawn[:2]), lessons.losses(drawn[2:]), lessons.losses([dict(one) for one in drawn])]
+    assert np.concatenate(found[:2]).tolist() == found[2].tolist()
+    assert lessons.losses([]).shape == (0, 2)
+
+
+def test_the_same_space_and_experience_are_worked_out_once():
+    past = experience(1)
+    assert lessons_of(SPACE, past) is lessons_of(SPACE, past) is not lessons_of(SPACE, experience(1))
+
+
+def test_true_and_1_are_two_things():
+    assert key_of({"a": True}) != key_of({"a": 1})
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
 
 
 def test_searches_of_which_no_trial_is_in_the_space_have_no_say():

@@ -1,0 +1,98 @@
+"""What earlier searches say: which configurations to try first, and what to expect of any."""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoft.strategies import ranking
+from autoft.strategies.base import Assignment, History, Suggestion, TrialView
+from autoft.strategies.experience.lessons import Lessons, key_of, lessons_of
+from autoft.strategies.experience.model import DataFacts
+from autoft.strategies.random import tried
+from autoft.strategies.rungs import loss_at
+
+PORTFOLIO = 4
+"""Assignments of the portfolio that are tried first; after so many, own results choose better than a fixed list."""
+LEADING = 300
+"""Candidates of the least expected loss, of which some are considered at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prior:
+    """What earlier searches let expect of configurations here.
+
+    Each search says how good a configuration was on its data; their weighted mean is what is expected. The weights
+    follow how alike the data are and how well each search ranks the trials of this one.
+
+    Reference: Wistuba et al., Scalable Gaussian Process-Based Transfer Surrogates, Machine Learning 2018.
+    """
+
+    lessons: Lessons
+    weights: np.ndarray
+    """Of each search, 1 in all."""
+
+    @classmethod
+    def of(cls, history: History, rungs: tuple[int, ...]) -> "Prior | None":
+        """Return the prior at this point of a search; None where it learns from no earlier ones."""
+        if history.evidence is None:
+            return None
+        lessons = lessons_of(history.space, history.evidence)
+        own = _best_first(history, rungs)
+        said = lessons.losses(view.assignment for view in own)
+        return cls(lessons=lessons, weights=lessons.weights(said, range(len(own)), target_of(history)))
+
+    def expected(self, assignments: Iterable[Assignment]) -> np.ndarray:
+        """Return how good assignments are expected to be: 0 is the mean of draws, 1 a standard deviation better."""
+        everywhere = self.lessons.everywhere @ self.weights
+        losses = self.lessons.losses(assignments) @ self.weights
+        return np.asarray((everywhere.mean() - losses) / (everywhere.std() or 1.0))
+
+    def promising(self, count: int, rng: np.random.Generator) -> list[Assignment]:
+        """Return some of the assignments of which the most is expected."""
+        candidates = self.lessons.candidates
+        leading = np.argsort(candidates.losses @ self.weights, kind="stable")[:LEADING]
+        chosen = rng.choice(leading, min(count, len(leading)), replace=False)
+        return [candidates.assignments[place] for place in chosen.tolist()]
+
+
+def from_portfolio(history: History) -> Suggestion | None:
+    """Return the next of the portfolio; None once all of it was tried, or without earlier searches to learn from."""
+    if history.evidence is None:
+        return None
+    lessons = lessons_of(history.space, history.evidence)
+    known = {key_of(assignment) for assignment in tried(history)}
+    for place, assignment in enumerate(lessons.portfolio(PORTFOLIO), start=1):
+        if key_of(assignment) not in known:
+            reason = f"number {place} of a portfolio from {lessons.num_searches} earlier searches"
+            return Suggestion(assignment=assignment, reason=reason)
+    return None
+
+
+def target_of(history: History) -> DataFacts:
+    """Return what is known of the data: the facts of its rows, and the frozen probes that have ended."""
+    facts = history.evidence.target if history.evidence is not None else DataFacts()
+    if history.objective.metric != "accuracy":
+        return facts
+    names = ranking.names(history.space)
+    found = {
+        names[label]: value
+        for label, view in ranking.probes(history).items()
+        if label in names and (value := view.best(history.objective)) is not None
+    }
+    return dataclasses.replace(facts, probes=found) if found else facts
+
+
+def _best_first(history: History, rungs: tuple[int, ...]) -> list[TrialView]:
+    """Return the trials that came to a rung: those of a higher one first, of each the better first."""
+    found: list[tuple[float, float, int, TrialView]] = []
+    for number, view in enumerate(history.trials):
+        if view.kind != "trial" or view.status == "failed":
+            continue
+        losses = [loss for rung in rungs if (loss := loss_at(history, view, rung)) is not None]
+        if losses:
+            loss = losses[-1]
+            found.append((math.inf if loss == math.inf else -len(losses), loss, number, view))
+    return [item[3] for item in sorted(found, key=lambda item: item[:3])]
