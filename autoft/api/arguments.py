@@ -24,9 +24,10 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "limits": ((Mapping,), "a dict such as {'parameters': 10e6}"),
     "seed": ((int,), "a whole number"),
     "learn_from": ((str, Path, Sequence), "a run folder or experience file, or a list of them"),
+    "confirm": ((int,), "a whole number"),
     "keep": ((int,), "a whole number"),
 }
-_MAY_BE_NONE = _KINDS.keys() - {"out", "seed", "learn_from", "keep"}
+_MAY_BE_NONE = _KINDS.keys() - {"out", "seed", "learn_from", "confirm", "keep"}
 
 
 def check_arguments(**given: Any) -> None:

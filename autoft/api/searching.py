@@ -82,6 +82,7 @@ def search(
     deterministic: bool = False,
     learn_from: str | Path | Sequence[str | Path] = (),
     limits: Mapping[str, float] | None = None,
+    confirm: int = 0,
     keep: int = 3,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -115,7 +116,9 @@ def search(
             they found is copied into the run folder.
         limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
             parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
-        keep: Checkpoints of so many leading trials are kept.
+        confirm: Times that each finalist is trained again, with other seeds, when the search is over; the mean ranks
+            them then. These trainings count in the budget, of which at most half is kept for them.
+        keep: Leading trials that are the finalists: their checkpoints are kept, and one of them wins.
         listener: Called with a `Progress` after every event.
 
     Raises:
@@ -140,6 +143,7 @@ def search(
         limits=limits,
         seed=seed,
         learn_from=learn_from,
+        confirm=confirm,
         keep=keep,
     )
     store = Store.open(out)
@@ -152,6 +156,7 @@ def search(
     strategies = _strategies(searcher, scheduler, learns=bool(sources))
     if keep < 1:
         raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
+    _check_confirm(confirm, metrics)
     if not 0 <= seed < SEEDS:
         raise ConfigError(f"seed must be a whole number from 0 to {SEEDS - 1}, not {seed!r}.")
     for source in (data, val, test):
@@ -187,6 +192,7 @@ def search(
             resources=resources,
             address=address,
             seed=seed,
+            confirm=confirm,
             keep=keep,
             deterministic=deterministic or resources.concurrent == 1,
             limits=kept_limits,
@@ -313,6 +319,13 @@ def _metrics(metric: str | Sequence[str] | None) -> tuple[str, ...]:
     if METRICS[given[0].removeprefix("-")].is_cost:
         raise ConfigError(f"The first metric ranks the trials and must tell how good they are, not '{given[0]}'.")
     return tuple(dict.fromkeys(given))
+
+
+def _check_confirm(confirm: int, metrics: Sequence[str]) -> None:
+    if confirm < 0:
+        raise ConfigError(f"confirm must be at least 0, not {confirm}.")
+    if confirm and len(metrics) > 1:
+        raise ConfigError(f"confirm ranks by the mean of one metric, and {', '.join(metrics)} are several; give one.")
 
 
 def _within_limits(space: SearchSpace, limits: Mapping[str, float]) -> tuple[SearchSpace, list[str]]:

@@ -108,19 +108,19 @@ class TableView:
         used = progress.seconds_used + self._now() - self._received
         parts: list[RenderableType] = [Text(summary(progress, used), style="bold", overflow="fold")]
         if progress.rows:
-            parts.append(self._table(progress.rows))
+            parts.append(self._table(progress.rows, progress.within_noise))
         if progress.line and not progress.lasting:
             parts.append(Text(progress.line, style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
-    def _table(self, rows: Sequence[dict[str, Any]]) -> "Table":
+    def _table(self, rows: Sequence[dict[str, Any]], near: Sequence[str]) -> "Table":
         from rich.table import Table
         from rich.text import Text
 
-        from autoft.record.leaderboard import short
+        from autoft.record.leaderboard import marked, short
 
-        leading = rows[: max(3, min(_ROWS, self._console.height - 6))]
-        names = dict.fromkeys(name for row in rows for name in row)
+        leading = marked(rows, near)[: max(3, min(_ROWS, self._console.height - 6))]
+        names = dict.fromkeys(name for row in leading for name in row)
         texts = {name: [short(row.get(name), name) for row in leading] for name in names}
         texts = {name: cells for name, cells in texts.items() if any(cells)}
         shown = fitting(texts, self._console.width, expendable=EXPENDABLE)
@@ -128,6 +128,7 @@ class TableView:
         for name in shown:
             table.add_column(Text(name), no_wrap=True)
         for index, row in enumerate(leading):
-            style = "green" if row.get("rank") == 1 else "dim" if row.get("status") == "running" else ""
+            is_first = index == 0 and row.get("rank") is not None
+            style = "green" if is_first else "dim" if row.get("status") == "running" else ""
             table.add_row(*(Text(texts[name][index]) for name in shown), style=style)
         return table

@@ -12,7 +12,7 @@ import typer
 from autoft.cli import options, parsing
 from autoft.cli.live import watching
 from autoft.cli.output import emit, on_terminal, say
-from autoft.cli.results import print_leaderboard
+from autoft.cli.results import print_footnotes, print_leaderboard
 from autoft.cli.searchfile import META_KEY, apply_file
 from autoft.core.errors import Interrupted
 
@@ -220,12 +220,22 @@ def search(
             rich_help_panel=options.OUTPUT,
         ),
     ],
+    confirm: Annotated[
+        int,
+        typer.Option(
+            parser=parsing.whole_number,
+            metavar="N",
+            help="Train the --keep leading trials N times again, with other seeds, and rank them by the mean. It "
+            "counts in --trials and --time: at most half of each is kept for it.",
+            rich_help_panel=options.STRATEGY,
+        ),
+    ] = 0,
     keep: Annotated[
         int,
         typer.Option(
             parser=parsing.count,
             metavar="N",
-            help="Leading trials whose checkpoints stay on disk.",
+            help="Leading trials whose checkpoints stay on disk: the finalists, of which one wins.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = 3,
@@ -263,6 +273,7 @@ def search(
             learn_from=learn_from or (),
             deterministic=deterministic,
             limits=parsing.limits(limit or ()),
+            confirm=confirm,
             keep=keep,
             listener=listener,
         )
@@ -316,7 +327,8 @@ def print_result(result: "SearchResult") -> None:
     """Print the leaderboard and where the model lies."""
     rows = result.rows()
     shown = rows[:_TOP] if on_terminal() else rows
-    print_leaderboard(shown)
+    print_leaderboard(shown, result.within_noise)
+    print_footnotes(result)
     if len(shown) < len(rows):
         say(f"{len(rows) - len(shown)} more rows: autoft leaderboard {result.folder}")
     emit(f"\nBest model: {result.folder}/best")

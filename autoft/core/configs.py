@@ -20,7 +20,8 @@ FORMAT = 1
 T = TypeVar("T")
 
 SPLITS = ("train", "val", "test")
-TrialKind = Literal["trial", "probe"]
+TrialKind = Literal["trial", "probe", "confirm"]
+"""What may be on the leaderboard: `confirm` is a trial trained again with another seed."""
 EpochStatus = Literal["running", "completed", "early_stopped", "diverged"]
 TrialStatus = Literal["probe", "completed", "pruned", "paused", "running", "diverged", "failed"]
 
@@ -185,6 +186,8 @@ class SearchConfig:
     """Whether results count in the order of a logical clock, so that the seed alone decides."""
     limits: Json = field(default_factory=dict)
     """The most of a cost, by its metric's name, that a trial may have to win."""
+    confirm: int = 0
+    """Times that each of the `keep` leading trials is trained again, with another seed, when the search is over."""
     experience: str | None = None
     """SHA-256 of the run's experience.parquet, which the search learns from; None: it learns from nothing."""
 

@@ -39,6 +39,8 @@ class Progress:
     best: Best | None = None
     rows: tuple[Json, ...] = ()
     """The leading rows of the leaderboard, and those of running trials, by the leaderboard's columns."""
+    within_noise: tuple[str, ...] = ()
+    """The trials that validation cannot tell from the best, the best among them; none where it is alone."""
 
 
 Listener = Callable[[Progress], None]

@@ -88,7 +88,7 @@ def _compared(decision: Decision, history: History) -> Json:
     if isinstance(decision, Start):
         form = decision.to_json()
         return {key: form[key] for key in COMPARED if key != "trial"} | {
-            "trial": trial_name(history, decision.kind),
+            "trial": trial_name(history, decision),
             "assignment": form["assignment"],
         }
     form = {"trial": None, "until_epoch": None, **decision.to_json()}
@@ -105,6 +105,7 @@ def _learn(ledger: Ledger, event: Json) -> None:
                 assignment=event["assignment"],
                 until_epoch=event["until_epoch"],
                 epoch_cost=epoch_cost(complete(event["config"]["recipe"], task=event["config"]["task"])),
+                confirms=event.get("confirms"),
             )
             ledger.add(Entry(view=view, config=event["config"]))
         case "epoch":

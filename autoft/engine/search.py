@@ -174,6 +174,7 @@ def restore_ledger(record: Record, search: SearchConfig, *, evidence: Experience
             until_epoch=row.until_epoch or 1,
             status=row.status,
             epoch_cost=epoch_cost(row.config.recipe),
+            confirms=row.confirms,
         )
         waits = row.status == "paused" and last_action.get(row.trial) == "pause"
         ledger.add(Entry(view=view, config=row.config.to_json(), reason=row.reason, waits_for_promotion=waits))

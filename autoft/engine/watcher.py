@@ -9,7 +9,7 @@ from autoft.core.progress import Best, Listener, Progress
 from autoft.engine.clock import Clock
 from autoft.engine.ledger import Ledger
 from autoft.record import Record
-from autoft.record.leaderboard import rows
+from autoft.record.leaderboard import rows, within_noise
 from autoft.space import SearchSpace
 
 TABLE_SECONDS = 0.5
@@ -38,6 +38,7 @@ class Watcher:
         self._record = record
         self._stage = "searching"
         self._rows: tuple[Json, ...] = ()
+        self._near: tuple[str, ...] = ()
         self._rows_at = float("-inf")
         self._rows_are_old = False
         self._line = ""
@@ -64,6 +65,7 @@ class Watcher:
                 epochs_done=sum(view.epoch for view in views),
                 best=self._best(),
                 rows=self._table(),
+                within_noise=self._near,
             )
         )
 
@@ -84,8 +86,10 @@ class Watcher:
         self._rows_are_old = now - self._rows_at <= TABLE_SECONDS
         if not self._rows_are_old:
             self._rows_at = now
+            record = self._record()
+            self._near = within_noise(record, self._search)
             ranked = rows(
-                self._record(),
+                record,
                 self._search,
                 columns_of=self._space.columns,
                 parameter_columns=self._space.column_names,

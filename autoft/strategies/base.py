@@ -33,6 +33,8 @@ class TrialView:
     """Predicted cost of an epoch, in the units of `costs.epoch_cost`."""
     cost_seconds: float = 0.0
     """Wall clock of its epochs so far; 0 in a deterministic search, where no clock decides."""
+    confirms: str | None = None
+    """Of a trial trained again with another seed: the trial whose configuration it has."""
 
     @property
     def epoch(self) -> int:
@@ -78,6 +80,10 @@ class History:
     """Wall clock of the search so far, over all resumes."""
     seconds_reserved: float = 0.0
     """Of `budget.seconds`, what the work after the last trial (the final test, the bundle) will need."""
+    confirm: int = 0
+    """Times that each finalist is trained again, with another seed, when the search is over."""
+    keep: int = 3
+    """Leading trials that are the finalists."""
     evidence: Experience | None = None
     """What earlier searches found; None: the search learns from none."""
 
@@ -104,13 +110,18 @@ class History:
 
     @property
     def num_started(self) -> int:
-        """Trials started so far, probes left out."""
+        """Trials started so far, probes and those that confirm left out."""
         return sum(view.kind == "trial" for view in self.trials)
 
     @property
     def num_probes(self) -> int:
         """Probes started so far."""
         return sum(view.kind == "probe" for view in self.trials)
+
+    @property
+    def num_confirming(self) -> int:
+        """Trials started so far that train another trial's configuration again."""
+        return sum(view.kind == "confirm" for view in self.trials)
 
     @property
     def time_is_up(self) -> bool:
@@ -147,6 +158,8 @@ class History:
             "slots": self.slots,
             "seconds_used": self.seconds_used,
             "seconds_reserved": self.seconds_reserved,
+            "confirm": self.confirm,
+            "keep": self.keep,
             "evidence": None if self.evidence is None else self.evidence.to_json(),
         }
 
@@ -162,6 +175,8 @@ class History:
             slots=values["slots"],
             seconds_used=values["seconds_used"],
             seconds_reserved=values["seconds_reserved"],
+            confirm=values["confirm"],
+            keep=values["keep"],
             evidence=None if values["evidence"] is None else Experience.from_json(values["evidence"]),
         )
 
@@ -180,6 +195,8 @@ class Start:
     """The recipe that it trains."""
     epoch_cost: float = field(default=1.0, repr=False)
     """Predicted cost of an epoch, in the units of `costs.epoch_cost`."""
+    confirms: str | None = None
+    """Of kind `confirm`: the trial whose configuration is trained again with another seed."""
 
     def to_json(self) -> Json:
         """Return the JSON form, without the recipe and what follows from it: the trial's configuration holds that."""
@@ -189,6 +206,7 @@ class Start:
             "assignment": dict(self.assignment),
             "until_epoch": self.until_epoch,
             "reason": self.reason,
+            **({} if self.confirms is None else {"confirms": self.confirms}),
         }
 
 

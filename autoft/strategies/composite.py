@@ -28,6 +28,7 @@ from autoft.strategies.base import (
     Wait,
 )
 from autoft.strategies.costs import epoch_cost
+from autoft.strategies.finalists import confirm, is_confirming, judge, searching
 from autoft.strategies.transfer import Transfer
 
 SLACK = 1.25
@@ -46,6 +47,9 @@ class Composite:
     Budget: `trials` counts what was started, probes left out. With `seconds` every decision grants one epoch, so
     that each trial is asked about at the end of each; the first one asked after the time is up stops, and the search
     is over with the longest epoch that was then in flight. Without it a decision grants all epochs up to the next rung.
+
+    With `confirm`, room is kept for it in the budget, and when the search is over the finalists are trained again with
+    other seeds; see `finalists`.
     """
 
     searcher: Searcher
@@ -55,6 +59,18 @@ class Composite:
 
     def next(self, history: History) -> Decision:
         """Return the next decision; the same for equal histories."""
+        if not history.confirm:
+            return self._search(history)
+        standing = next((view for view in history.trials if view.kind == "confirm" and view.stands), None)
+        if standing is not None:
+            return judge(history, standing)
+        if is_confirming(history):
+            return confirm(history, over="the search is over")
+        decision = self._search(searching(history))
+        return confirm(history, over=decision.reason) if isinstance(decision, Done) else decision
+
+    def _search(self, history: History) -> Decision:
+        """Decide on the search itself."""
         standing = next((view for view in history.trials if view.stands), None)
         if standing is not None:
             return self._judge(history, standing)

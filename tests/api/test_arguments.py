@@ -16,6 +16,8 @@ from autoft.core.errors import ConfigError
         ("seed", "0", "seed must be a whole number, not '0'."),
         ("seed", True, "seed must be a whole number, not True."),
         ("keep", None, "keep must be a whole number, not None."),
+        ("confirm", 1.5, "confirm must be a whole number, not 1.5."),
+        ("confirm", -1, "confirm must be at least 0, not -1."),
         ("budget", {"trials": 3}, "budget must be an autoft.Budget, not {'trials': 3}."),
         ("resources", 2, "resources must be an autoft.Resources, not 2."),
         ("space", {"task": "x"}, "an autoft.SearchSpace, not {'task': 'x'}."),
@@ -43,3 +45,8 @@ def test_an_argument_of_the_wrong_kind_is_refused_and_nothing_is_made(
 def test_a_resume_takes_a_budget_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"budget must be an autoft.Budget, not 5."):
         autoft.resume(tmp_path, budget=5)  # type: ignore[arg-type]
+
+
+def test_a_front_is_not_confirmed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"by the mean of one metric, and accuracy, -log_loss are several; give one"):
+        autoft.search("pictures", metric=["accuracy", "-log_loss"], confirm=1, out=tmp_path / "run")

@@ -37,6 +37,7 @@ def make_search() -> Callable[..., SearchConfig]:
         deterministic: bool = False,
         limits: Json | None = None,
         metrics: tuple[str, ...] = ("accuracy",),
+        confirm: int = 0,
     ) -> SearchConfig:
         space = SearchSpace.from_json({"task": "text-classification", **SPACE})
         return SearchConfig(
@@ -55,6 +56,7 @@ def make_search() -> Callable[..., SearchConfig]:
             keep=keep,
             deterministic=deterministic,
             limits=limits or {},
+            confirm=confirm,
         )
 
     return make

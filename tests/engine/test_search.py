@@ -279,3 +279,13 @@ def test_a_deterministic_search_decides_the_same_however_long_its_epochs_take(ma
         seen.append([(d.action, d.trial, d.until_epoch, d.reason, d.logical) for d in record.decisions])
         assert sum("Keeping the logical order left workers idle" in note for note in record.notes) == 1
     assert seen[0] == seen[1]
+
+
+def test_finalists_are_trained_again_in_the_workers_and_the_best_mean_is_tested_and_kept(make_search, run_folder, spec):
+    heights = {"t0001": 0.9, "t0002": 0.8, "t0003": 0.3, "t0001-s2": 0.2, "t0002-s2": 0.7}
+    store = run_folder({name: {"curve": [height] * 2} for name, height in heights.items()})
+    outcome = run(make_search(trials=5, confirm=1, keep=2), store, spec)
+    assert statuses(store) == {"p01": "probe", **dict.fromkeys(heights, "completed")}
+    assert outcome.winner == "t0002"
+    assert store.read("best/winner.txt") == b"t0002"
+    assert sorted(store.list("checkpoints")) == ["t0001", "t0002"]
