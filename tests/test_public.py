@@ -44,6 +44,7 @@ def test_the_arguments_of_search() -> None:
             "deterministic",
             "learn_from",
             "limits",
+            "min_improvement",
             "confirm",
             "keep",
             "listener",

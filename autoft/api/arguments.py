@@ -24,6 +24,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "limits": ((Mapping,), "a dict such as {'parameters': 10e6}"),
     "seed": ((int,), "a whole number"),
     "learn_from": ((str, Path, Sequence), "a run folder or experience file, or a list of them"),
+    "min_improvement": ((int, float), "a number"),
     "confirm": ((int,), "a whole number"),
     "keep": ((int,), "a whole number"),
 }

@@ -82,6 +82,7 @@ def search(
     deterministic: bool = False,
     learn_from: str | Path | Sequence[str | Path] = (),
     limits: Mapping[str, float] | None = None,
+    min_improvement: float | None = None,
     confirm: int = 0,
     keep: int = 3,
     listener: Listener | None = None,
@@ -116,6 +117,8 @@ def search(
             they found is copied into the run folder.
         limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
             parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
+        min_improvement: Ends the search before its budget is used, once the rest of it promises less of the metric than
+            this, by the values so far; None: it goes on, whatever it promises.
         confirm: Times that each finalist is trained again, with other seeds, when the search is over; the mean ranks
             them then. These trainings count in the budget, of which at most half is kept for them.
         keep: Leading trials that are the finalists: their checkpoints are kept, and one of them wins.
@@ -143,6 +146,7 @@ def search(
         limits=limits,
         seed=seed,
         learn_from=learn_from,
+        min_improvement=min_improvement,
         confirm=confirm,
         keep=keep,
     )
@@ -157,6 +161,7 @@ def search(
     if keep < 1:
         raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
     _check_confirm(confirm, metrics)
+    _check_min_improvement(min_improvement, metrics)
     if not 0 <= seed < SEEDS:
         raise ConfigError(f"seed must be a whole number from 0 to {SEEDS - 1}, not {seed!r}.")
     for source in (data, val, test):
@@ -192,6 +197,7 @@ def search(
             resources=resources,
             address=address,
             seed=seed,
+            min_improvement=min_improvement,
             confirm=confirm,
             keep=keep,
             deterministic=deterministic or resources.concurrent == 1,
@@ -326,6 +332,15 @@ def _check_confirm(confirm: int, metrics: Sequence[str]) -> None:
         raise ConfigError(f"confirm must be at least 0, not {confirm}.")
     if confirm and len(metrics) > 1:
         raise ConfigError(f"confirm ranks by the mean of one metric, and {', '.join(metrics)} are several; give one.")
+
+
+def _check_min_improvement(value: float | None, metrics: Sequence[str]) -> None:
+    if value is None:
+        return
+    if not 0 < value < math.inf:
+        raise ConfigError(f"min_improvement must be a number above 0, not {value}.")
+    if len(metrics) > 1:
+        raise ConfigError(f"min_improvement is of one metric, and {', '.join(metrics)} are several; give one.")
 
 
 def _within_limits(space: SearchSpace, limits: Mapping[str, float]) -> tuple[SearchSpace, list[str]]:

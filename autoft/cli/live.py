@@ -40,11 +40,20 @@ def summary(progress: Progress, seconds_used: float) -> str:
     if progress.best is not None:
         best = progress.best
         parts.append(f"best {best.column} {cell(best.value, short=True)} ({best.trial})")
-    if budget.seconds is None:
-        parts.append(f"{clock(seconds_used)} used")
-    else:
-        parts.append(f"{clock(seconds_used)} used, {clock(budget.seconds - seconds_used)} left")
+    left = _left(progress, seconds_used)
+    parts.append(f"{clock(seconds_used)} used{left and f', {left}'}")
     return " · ".join(parts)
+
+
+def _left(progress: Progress, seconds_used: float) -> str:
+    """Return the time left in words: that of the budget, or what the costs so far let expect where it is less."""
+    limit, expected = progress.budget.seconds, progress.seconds_left
+    given = None if limit is None else limit - seconds_used
+    if expected is not None:
+        expected -= seconds_used - progress.seconds_used
+    if expected is not None and (given is None or expected < given):
+        return f"about {clock(expected)} left"
+    return "" if given is None else f"{clock(given)} left"
 
 
 @contextmanager
@@ -63,7 +72,7 @@ def watching() -> Iterator[Listener]:
 
 
 class LineView:
-    """One line an event, as "[1:23] what happened"."""
+    """One line an event, as "[1:23, about 4:56 left] what happened"."""
 
     def __init__(self, write: Callable[[str], Any]) -> None:
         self._write = write
@@ -77,7 +86,8 @@ class LineView:
             return
         self._last = line
         try:
-            self._write(f"[{clock(progress.seconds_used)}] {line}\n")
+            left = _left(progress, progress.seconds_used) if progress.seconds_left is not None else ""
+            self._write(f"[{clock(progress.seconds_used)}{left and f', {left}'}] {line}\n")
         except OSError:  # the pipe's reader or the terminal is gone; the search goes on, the record has all
             self._is_heard = False
 

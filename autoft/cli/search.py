@@ -220,6 +220,16 @@ def search(
             rich_help_panel=options.OUTPUT,
         ),
     ],
+    min_improvement: Annotated[
+        float | None,
+        typer.Option(
+            parser=parsing.positive,
+            metavar="X",
+            help="End before the budget is used, once the rest of it promises less of the metric than X: 0.002.",
+            show_default="use the budget",
+            rich_help_panel=options.BUDGET,
+        ),
+    ] = None,
     confirm: Annotated[
         int,
         typer.Option(
@@ -273,6 +283,7 @@ def search(
             learn_from=learn_from or (),
             deterministic=deterministic,
             limits=parsing.limits(limit or ()),
+            min_improvement=min_improvement,
             confirm=confirm,
             keep=keep,
             listener=listener,

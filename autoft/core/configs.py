@@ -188,6 +188,8 @@ class SearchConfig:
     """The most of a cost, by its metric's name, that a trial may have to win."""
     confirm: int = 0
     """Times that each of the `keep` leading trials is trained again, with another seed, when the search is over."""
+    min_improvement: float | None = None
+    """The search ends once the rest of its budget promises less of the first metric than this; None: it uses it up."""
     experience: str | None = None
     """SHA-256 of the run's experience.parquet, which the search learns from; None: it learns from nothing."""
 

@@ -29,6 +29,8 @@ class Progress:
     """Whether the line is worth reading when the search is over: what the data are, and what is odd about them."""
     seconds_used: float = 0.0
     """Wall clock so far, over all resumes."""
+    seconds_left: float | None = None
+    """About what the search will still take, from the costs so far; None while nothing is known."""
     budget: Budget = field(default_factory=Budget)
     trials_started: int = 0
     """Without the probes, as the budget counts."""

@@ -112,6 +112,7 @@ class Ledger:
             seconds_reserved=seconds[1],
             confirm=self._search.confirm,
             keep=self._search.keep,
+            min_improvement=self._search.min_improvement,
             evidence=self._evidence,
         )
 

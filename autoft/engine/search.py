@@ -123,6 +123,7 @@ def _run(
     with connected(search.resources, search.address, starting=interruption.at_once):
         workers = count_slots(search.resources)
         slots = logical_slots(search) if search.deterministic else workers
+        watcher.slots = min(slots, workers)
         _append_start(writer, clock, slots, search.budget)
         if (asked := search.resources.concurrent) is not None and asked > workers:
             note = f"concurrent asks for {asked} trials side by side, and the machine holds {workers}."

@@ -7,6 +7,7 @@ from autoft.core.configs import SearchConfig
 from autoft.core.jsonable import Json
 from autoft.core.progress import Best, Listener, Progress
 from autoft.engine.clock import Clock
+from autoft.engine.forecast import seconds_left
 from autoft.engine.ledger import Ledger
 from autoft.record import Record
 from autoft.record.leaderboard import rows, within_noise
@@ -37,6 +38,9 @@ class Watcher:
         self._clock = clock
         self._record = record
         self._stage = "searching"
+        self._num_probes = len(space.backbones())
+        self.slots = 1
+        """Trials that run side by side, once that is known."""
         self._rows: tuple[Json, ...] = ()
         self._near: tuple[str, ...] = ()
         self._rows_at = float("-inf")
@@ -59,6 +63,13 @@ class Watcher:
                 stage=self._stage,
                 line=line,
                 seconds_used=self._clock.seconds_used,
+                seconds_left=seconds_left(
+                    self._ledger.entries,
+                    budget=self._search.budget,
+                    seconds_used=self._clock.seconds_used,
+                    slots=self.slots,
+                    num_probes=self._num_probes,
+                ),
                 budget=self._search.budget,
                 trials_started=sum(view.kind == "trial" for view in views),
                 trials_running=sum(view.is_running for view in views),

@@ -84,6 +84,8 @@ class History:
     """Times that each finalist is trained again, with another seed, when the search is over."""
     keep: int = 3
     """Leading trials that are the finalists."""
+    min_improvement: float | None = None
+    """No new trial starts once the rest of the budget promises less than this; None: whatever it promises."""
     evidence: Experience | None = None
     """What earlier searches found; None: the search learns from none."""
 
@@ -160,6 +162,7 @@ class History:
             "seconds_reserved": self.seconds_reserved,
             "confirm": self.confirm,
             "keep": self.keep,
+            "min_improvement": self.min_improvement,
             "evidence": None if self.evidence is None else self.evidence.to_json(),
         }
 
@@ -177,6 +180,7 @@ class History:
             seconds_reserved=values["seconds_reserved"],
             confirm=values["confirm"],
             keep=values["keep"],
+            min_improvement=values["min_improvement"],
             evidence=None if values["evidence"] is None else Experience.from_json(values["evidence"]),
         )
 

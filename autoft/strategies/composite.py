@@ -29,6 +29,7 @@ from autoft.strategies.base import (
 )
 from autoft.strategies.costs import epoch_cost
 from autoft.strategies.finalists import confirm, is_confirming, judge, searching
+from autoft.strategies.promise import why_no_more
 from autoft.strategies.transfer import Transfer
 
 SLACK = 1.25
@@ -85,7 +86,8 @@ class Composite:
         """Decide what a free slot is for."""
         rungs = self.scheduler.rungs(history.num_epochs)
         time_is_short = _time_is_short(history)
-        is_last_call = time_is_short or not _may_start(history)
+        no_more = _why_no_more(history)
+        is_last_call = time_is_short or no_more is not None
         promotion = self.scheduler.promote(history, is_last_call=is_last_call)
         if promotion is None and is_last_call:
             promotion = _owed(history)
@@ -94,12 +96,11 @@ class Composite:
             return Continue(trial=promotion.trial, until_epoch=granted, reason=promotion.reason)
         if time_is_short and history.running:
             return Wait(reason="the time left is for those in flight")
-        if (started := self._start(history, rungs)) is not None:
+        if (started := self._start(history, rungs, no_more)) is not None:
             return started
-        reason = f"all {history.budget.trials} trials of the budget were started"
         if history.paused and not history.running:
-            return Stop(trial=history.paused[0].trial, reason=f"{reason}, and none that is paused is to go on")
-        return _pause(len(history.running), reason)
+            return Stop(trial=history.paused[0].trial, reason=f"{no_more}, and none that is paused is to go on")
+        return _pause(len(history.running), str(no_more))
 
     def _judge(self, history: History, view: TrialView) -> Decision:
         if view.kind == "probe":
@@ -119,11 +120,11 @@ class Composite:
             return Pause(trial=view.trial, reason=verdict.reason)
         return Continue(trial=view.trial, until_epoch=_granted(history, rungs, view.epoch), reason=verdict.reason)
 
-    def _start(self, history: History, rungs: tuple[int, ...]) -> Start | None:
+    def _start(self, history: History, rungs: tuple[int, ...], no_more: str | None) -> Start | None:
         backbones = history.space.backbones()
         if history.num_probes < len(backbones):
             return _probe(history, backbones[history.num_probes])
-        if not _may_start(history):
+        if no_more is not None:
             return None
         if history.num_started == 0:
             return _trial(history, history.space.default(), rungs, "the space's default recipe is tried first")
@@ -156,8 +157,11 @@ def _build(kind: catalog.Kind, config: StrategyConfig) -> Any:
     return entry.load()(**config.options)
 
 
-def _may_start(history: History) -> bool:
-    return history.budget.trials is None or history.num_started < history.budget.trials
+def _why_no_more(history: History) -> str | None:
+    """Return, in words, why no new trial will start; None where one may."""
+    if history.budget.trials is not None and history.num_started >= history.budget.trials:
+        return f"all {history.budget.trials} trials of the budget were started"
+    return why_no_more(history)
 
 
 def _time_is_short(history: History) -> bool:

@@ -16,6 +16,8 @@ from autoft.core.errors import ConfigError
         ("seed", "0", "seed must be a whole number, not '0'."),
         ("seed", True, "seed must be a whole number, not True."),
         ("keep", None, "keep must be a whole number, not None."),
+        ("min_improvement", 0, "min_improvement must be a number above 0, not 0."),
+        ("min_improvement", "little", "min_improvement must be a number, not 'little'."),
         ("confirm", 1.5, "confirm must be a whole number, not 1.5."),
         ("confirm", -1, "confirm must be at least 0, not -1."),
         ("budget", {"trials": 3}, "budget must be an autoft.Budget, not {'trials': 3}."),
@@ -50,3 +52,5 @@ def test_a_resume_takes_a_budget_alone(tmp_path: Path) -> None:
 def test_a_front_is_not_confirmed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"by the mean of one metric, and accuracy, -log_loss are several; give one"):
         autoft.search("pictures", metric=["accuracy", "-log_loss"], confirm=1, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="min_improvement is of one metric"):
+        autoft.search("pictures", metric=["accuracy", "-log_loss"], min_improvement=0.1, out=tmp_path / "run")

@@ -38,6 +38,7 @@ def make_search() -> Callable[..., SearchConfig]:
         limits: Json | None = None,
         metrics: tuple[str, ...] = ("accuracy",),
         confirm: int = 0,
+        min_improvement: float | None = None,
     ) -> SearchConfig:
         space = SearchSpace.from_json({"task": "text-classification", **SPACE})
         return SearchConfig(
@@ -57,6 +58,7 @@ def make_search() -> Callable[..., SearchConfig]:
             deterministic=deterministic,
             limits=limits or {},
             confirm=confirm,
+            min_improvement=min_improvement,
         )
 
     return make

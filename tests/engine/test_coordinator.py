@@ -6,6 +6,7 @@ from autoft.core.storage import Store
 from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
 from autoft.engine.job import Report
+from autoft.engine.replay import replay
 from autoft.engine.search import restore_ledger
 from autoft.record.reader import read_events, read_record
 from autoft.record.writer import RecordWriter
@@ -435,3 +436,11 @@ def test_a_confirmation_keeps_the_length_that_the_finalist_had_when_the_epochs_g
     for epoch in range(1, 6):
         grown.epoch("t0003", epoch, 0.1, "completed" if epoch == 5 else "running")
     assert grown.coordinator.next_job().trial == "t0004"
+
+
+def test_a_search_that_promises_too_little_ends_before_its_budget_and_its_replay_agrees(make_search, tmp_path):
+    search, store = make_search(trials=30, epochs=1, min_improvement=10.0), Store.open(tmp_path)
+    drive(Bench(search, store, slots=1))
+    assert sum(row.kind == "trial" for row in read_record(store).trials) == 10
+    assert "promise" in read_record(store).decisions[-1].reason
+    assert replay(search, store).difference is None
