@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoft import backbones
 from autoft.api.arguments import check_arguments
@@ -37,10 +37,14 @@ from autoft.core.storage import Store
 from autoft.data import Prepared, prepare
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.engine.search import run_search
+from autoft.engine.strategy import config_of, strategy_of
 from autoft.record.lock import WriterLock
 from autoft.space import SearchSpace, load_space
-from autoft.strategies import build_strategy
+from autoft.strategies import Strategy
 from autoft.strategies.experience import Experience
+
+if TYPE_CHECKING:
+    from autoft.engine.plugged import Searcher, TrialScheduler
 
 SEEDS = 2**32
 """Seeds are below it, as numpy's and scikit-learn's are."""
@@ -73,8 +77,8 @@ def search(
     overrides: Mapping[str, Any] | None = None,
     metric: str | Sequence[str] | None = None,
     budget: Budget | None = None,
-    searcher: str | StrategyConfig | None = None,
-    scheduler: str | StrategyConfig | None = None,
+    searcher: "str | StrategyConfig | Searcher | None" = None,
+    scheduler: "str | StrategyConfig | TrialScheduler | None" = None,
     resources: Resources | None = None,
     address: str | None = None,
     out: str | Path,
@@ -103,9 +107,11 @@ def search(
             trials that no other dominates in all of these lead, among them the best by the first.
         budget: How much may be used; what it leaves open is the space's default.
         searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options. None:
-            "curves", or "transfer" for a search that learns from earlier ones.
+            "curves", or "transfer" for a search that learns from earlier ones. "ray:HyperOptSearch" and the like, or an
+            object, plug in what ray.tune.search has.
         scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options. None: "curves",
-            or "asha-promote" for a search that learns from earlier ones.
+            or "asha-promote" for a search that learns from earlier ones. "ray:AsyncHyperBandScheduler" and the like,
+            or an object, plug in those of ray.tune.schedulers that only stop trials.
         resources: What a trial gets, and how many run side by side.
         address: None: Ray on this machine; "auto" or "host:port": a cluster that this machine is part of.
         out: The run folder, a new or empty one: a local path or what pyarrow.fs opens (s3://, gs://, ...).
@@ -138,8 +144,8 @@ def search(
         overrides=overrides,
         metric=metric,
         budget=budget,
-        searcher=searcher,
-        scheduler=scheduler,
+        searcher=None if _is_of_ray(searcher) else searcher,
+        scheduler=None if _is_of_ray(scheduler) else scheduler,
         resources=resources,
         address=address,
         out=out,
@@ -157,7 +163,7 @@ def search(
     budget = budget or Budget()
     resources = resources or Resources()
     sources = [learn_from] if isinstance(learn_from, str | Path) else list(learn_from)
-    strategies = _strategies(searcher, scheduler, learns=bool(sources))
+    strategies, strategy = _strategies(searcher, scheduler, learns=bool(sources))
     if keep < 1:
         raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
     _check_confirm(confirm, metrics)
@@ -214,6 +220,7 @@ def search(
                 dataset_path=str(path),
                 listener=listener,
                 evidence=read_experience(store, config),
+                strategy=strategy,
                 seconds_before=time.monotonic() - start,
             )
     except UserError:
@@ -223,24 +230,34 @@ def search(
     return SearchResult(out)
 
 
-def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener | None = None) -> SearchResult:
+def resume(
+    run: str | Path,
+    budget: Budget | None = None,
+    *,
+    searcher: "Searcher | None" = None,
+    scheduler: "TrialScheduler | None" = None,
+    listener: Listener | None = None,
+) -> SearchResult:
     """Go on with a search where it stopped or was killed, and return the result.
 
     Args:
         run: The run folder.
         budget: New totals, over the whole search; what is None stays as it was.
+        searcher: An object of Ray's equal to the one that the search was given, if it was; a name needs no repeating.
+        scheduler: Likewise.
         listener: Called with a `Progress` after every event.
 
     Raises:
         FormatError: If the folder is no run, or of a newer format.
-        ConfigError: If a new total is below the old one, or another process is searching there.
+        ConfigError: If a new total is below the old one, an object is missing or not asked for, or another process is
+            searching there.
     """
     start = time.monotonic()
     check_arguments(budget=budget)
     store = Store.open(run)
     config = read_search(store, run)
     _metrics(config.metrics)
-    build_strategy(config.searcher, config.scheduler)
+    strategy = _resumed_strategy(config, {"searcher": searcher, "scheduler": scheduler})
     grown = config if budget is None else _grown(config, budget)
     check_request(grown.resources, grown.address)
     path = find_dataset(store, grown.fingerprint)
@@ -258,6 +275,7 @@ def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener 
             dataset_path=str(path),
             listener=listener,
             evidence=evidence,
+            strategy=strategy,
             seconds_before=time.monotonic() - start,
         )
     return SearchResult(run)
@@ -371,19 +389,30 @@ def _num_parameters(backbone: str) -> int:
 
 
 def _strategies(
-    searcher: str | StrategyConfig | None, scheduler: str | StrategyConfig | None, *, learns: bool
-) -> tuple[StrategyConfig, StrategyConfig]:
-    """Return both as configs, each built once to refuse what is wrong with it."""
+    searcher: Any, scheduler: Any, *, learns: bool
+) -> tuple[tuple[StrategyConfig, StrategyConfig], Strategy]:
+    """Return both as configs, and the strategy that they make."""
     usual = LEARNING if learns else USUAL
-    found = _strategy(searcher or usual[0]), _strategy(scheduler or usual[1])
-    build_strategy(*found)
+    one, other = searcher or usual[0], scheduler or usual[1]
+    found = config_of("searcher", one), config_of("scheduler", other)
+    strategy = strategy_of(*found, objects={"searcher": one, "scheduler": other})
     if found[0].name == LEARNING[0] and not learns:
         raise ConfigError("The searcher transfer needs earlier searches to learn from; give them with --learn-from.")
-    return found
+    return found, strategy
 
 
-def _strategy(given: str | StrategyConfig) -> StrategyConfig:
-    return StrategyConfig(name=given) if isinstance(given, str) else given
+def _resumed_strategy(config: SearchConfig, objects: Mapping[str, Any]) -> Strategy:
+    for kind, known in (("searcher", config.searcher), ("scheduler", config.scheduler)):
+        given = objects[kind]
+        if given is not None and config_of(kind, given) != known:
+            raise ConfigError(
+                f"The {kind} of this search is {known.name}, and a resume cannot change it; leave it out."
+            )
+    return strategy_of(config.searcher, config.scheduler, objects=objects)
+
+
+def _is_of_ray(given: Any) -> bool:
+    return any(cls.__module__.startswith("ray.") for cls in type(given).__mro__)
 
 
 def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

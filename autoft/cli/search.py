@@ -120,7 +120,7 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What to start: `autoft list searchers`.",
+            help="What to start: `autoft list searchers`; ray:CLASS takes one of ray.tune.search.",
             show_default="curves; transfer with --learn-from",
             rich_help_panel=options.STRATEGY,
         ),
@@ -129,7 +129,7 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Which trials go on: `autoft list schedulers`.",
+            help="Which trials go on: `autoft list schedulers`; ray:CLASS takes one of ray.tune.schedulers.",
             show_default="curves; asha-promote with --learn-from",
             rich_help_panel=options.STRATEGY,
         ),

@@ -7,9 +7,10 @@ from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.core.storage import Store
 from autoft.engine.ledger import Entry, Ledger
+from autoft.engine.strategy import strategy_of
 from autoft.record.reader import read_events
 from autoft.space import SearchSpace
-from autoft.strategies import Decision, History, Start, TrialView, build_strategy
+from autoft.strategies import Decision, History, Start, TrialView
 from autoft.strategies.advance import trial_name
 from autoft.strategies.costs import epoch_cost
 from autoft.strategies.experience import Experience
@@ -50,7 +51,7 @@ def replay(search: SearchConfig, store: Store, *, evidence: Experience | None = 
         FormatError: If the folder holds no run, or its record is damaged or of a newer format.
     """
     space = SearchSpace.from_json(search.space)
-    strategy = build_strategy(search.searcher, search.scheduler)
+    strategy = strategy_of(search.searcher, search.scheduler)
     ledger = Ledger(search, evidence=evidence)
     events = list(read_events(store))
     assignments = {event["trial"]: event["assignment"] for event in events if event["event"] == "trial"}

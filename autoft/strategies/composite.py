@@ -133,8 +133,8 @@ class Composite:
         return _trial(history, suggestion.assignment, rungs, suggestion.reason)
 
 
-def build_strategy(searcher: StrategyConfig, scheduler: StrategyConfig) -> Strategy:
-    """Return the strategy that a searcher and a scheduler of the catalog make together.
+def build_strategy(searcher: StrategyConfig | Searcher, scheduler: StrategyConfig | Scheduler) -> Strategy:
+    """Return the strategy that a searcher and a scheduler make together, each of the catalog or as it is.
 
     Raises:
         ConfigError: If a name or an option is unknown, or an option's value not allowed.
@@ -144,7 +144,9 @@ def build_strategy(searcher: StrategyConfig, scheduler: StrategyConfig) -> Strat
     return Composite(searcher=other if one == other else one, scheduler=other)
 
 
-def _build(kind: catalog.Kind, config: StrategyConfig) -> Any:
+def _build(kind: catalog.Kind, config: Any) -> Any:
+    if not isinstance(config, StrategyConfig):
+        return config
     entry = catalog.entry(kind, config.name)
     names = [argument.name for argument in entry.arguments]
     for name, value in config.options.items():
