@@ -127,7 +127,7 @@ def search(
             this, by the values so far; None: it goes on, whatever it promises.
         confirm: Times that each finalist is trained again, with other seeds, when the search is over; the mean ranks
             them then. These trainings count in the budget, of which at most half is kept for them.
-        keep: Leading trials that are the finalists: their checkpoints are kept, and one of them wins.
+        keep: Checkpoints of so many leading trials are kept; one of the first three of these wins.
         listener: Called with a `Progress` after every event.
 
     Raises:

@@ -235,7 +235,7 @@ def search(
         typer.Option(
             parser=parsing.whole_number,
             metavar="N",
-            help="Train the --keep leading trials N times again, with other seeds, and rank them by the mean. It "
+            help="Train the three leading trials N times again, with other seeds, and rank them by the mean. It "
             "counts in --trials and --time: at most half of each is kept for it.",
             rich_help_panel=options.STRATEGY,
         ),
@@ -245,7 +245,7 @@ def search(
         typer.Option(
             parser=parsing.count,
             metavar="N",
-            help="Leading trials whose checkpoints stay on disk: the finalists, of which one wins.",
+            help="Leading trials whose checkpoints stay on disk; one of the first three of these wins.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = 3,

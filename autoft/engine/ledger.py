@@ -111,7 +111,7 @@ class Ledger:
             seconds_used=seconds[0],
             seconds_reserved=seconds[1],
             confirm=self._search.confirm,
-            keep=self._search.keep,
+            num_finalists=self._search.num_finalists,
             min_improvement=self._search.min_improvement,
             evidence=self._evidence,
         )
@@ -172,7 +172,7 @@ class Ledger:
             np.array(values, dtype=np.float64).reshape(-1, len(self.objectives)),
             self.objectives,
             [_contestant(entry) for entry in entries],
-            keep=self._search.keep,
+            num_finalists=self._search.num_finalists,
             error_of=lambda place: self._error(entries[place]),
         )
 

@@ -71,7 +71,7 @@ class Watcher:
                     num_probes=self._num_probes,
                 ),
                 budget=self._search.budget,
-                trials_started=sum(view.kind == "trial" for view in views),
+                trials_started=sum(view.kind != "probe" for view in views),
                 trials_running=sum(view.is_running for view in views),
                 epochs_done=sum(view.epoch for view in views),
                 best=self._best(),

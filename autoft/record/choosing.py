@@ -3,7 +3,7 @@
 Noise is the standard error of the best's estimate: over the draw of the validation rows, and, where the finalists were
 trained with several seeds, over the seeds.
 
-- Without such trainings the winner is, of the `keep` leading trials, the smallest within noise of the best; of equal
+- Without such trainings the winner is, of the finalists, which lead, the smallest within noise of the best; of equal
   size (two digits of its parameters) the better one.
 - With them the finalists lead, ranked by the mean over their seeds; of equal means the smaller one, and then the one
   that led by its own.
@@ -54,7 +54,7 @@ def choose(
     losses: Sequence[float],
     contestants: Sequence[Contestant],
     *,
-    keep: int,
+    num_finalists: int,
     error_of: Callable[[int], float | None],
 ) -> Choice:
     """Return who wins.
@@ -63,13 +63,13 @@ def choose(
         order: Positions of those that can be ranked, the best first; none that confirms is among them.
         losses: Of every trial, lower is better; not finite where it has none.
         contestants: Every trial.
-        keep: How many of the first may win.
+        num_finalists: How many of the first may win.
         error_of: Returns the standard error, over the rows, of the value at a position.
     """
     if not order:
         return Choice(order=[])
     repeats = _repeats(losses, contestants)
-    finalists = list(order[:keep])
+    finalists = list(order[:num_finalists])
     confirmed = [place for place in finalists if repeats.get(contestants[place].trial)]
     if confirmed:
         fixed = [place for place in finalists if contestants[place].kind == "probe"]

@@ -50,7 +50,7 @@ def compare(
     objectives: Sequence[Objective],
     contestants: Sequence[Contestant],
     *,
-    keep: int,
+    num_finalists: int,
     error_of: Callable[[int], float | None],
 ) -> Standing:
     """Return how trials stand by one objective, as `choosing` says, or by the front and within it by the first.
@@ -60,7 +60,7 @@ def compare(
             worst of that.
         objectives: Which way is better.
         contestants: The trials; those that confirm others have no rank of their own.
-        keep: How many of the first may win.
+        num_finalists: How many of the first may win.
         error_of: Returns the standard error of the first objective at a position, if it is known.
     """
     points = losses(values, objectives)
@@ -73,7 +73,7 @@ def compare(
     order = sorted((int(index) for index in np.flatnonzero(able)), key=lambda index: (own[index], points[index, 0]))
     if len(objectives) > 1:
         return Standing(order=order, fronts=own)
-    choice = choose(order, own_losses, contestants, keep=keep, error_of=error_of)
+    choice = choose(order, own_losses, contestants, num_finalists=num_finalists, error_of=error_of)
     sign = -1.0 if objectives[0].maximize else 1.0
     return Standing(
         order=choice.order,
@@ -119,7 +119,7 @@ def standing(record: Record, search: SearchConfig, found: Curves) -> Standing:
     def error_of(place: int) -> float | None:
         return record.trials[place].metric(int(found.epoch[best[place]]), ERROR.format(column=objectives[0].column))
 
-    return compare(values, objectives, contestants, keep=search.keep, error_of=error_of)
+    return compare(values, objectives, contestants, num_finalists=search.num_finalists, error_of=error_of)
 
 
 def standing_of(record: Record, search: SearchConfig) -> Standing:

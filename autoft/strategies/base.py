@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from autoft.core.configs import Budget, TrialKind, TrialStatus
+from autoft.core.configs import FINALISTS, Budget, TrialKind, TrialStatus
 from autoft.core.errors import ConfigError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.metrics import Objective
@@ -82,7 +82,7 @@ class History:
     """Of `budget.seconds`, what the work after the last trial (the final test, the bundle) will need."""
     confirm: int = 0
     """Times that each finalist is trained again, with another seed, when the search is over."""
-    keep: int = 3
+    num_finalists: int = FINALISTS
     """Leading trials that are the finalists."""
     min_improvement: float | None = None
     """No new trial starts once the rest of the budget promises less than this; None: whatever it promises."""
@@ -161,7 +161,7 @@ class History:
             "seconds_used": self.seconds_used,
             "seconds_reserved": self.seconds_reserved,
             "confirm": self.confirm,
-            "keep": self.keep,
+            "num_finalists": self.num_finalists,
             "min_improvement": self.min_improvement,
             "evidence": None if self.evidence is None else self.evidence.to_json(),
         }
@@ -179,7 +179,7 @@ class History:
             seconds_used=values["seconds_used"],
             seconds_reserved=values["seconds_reserved"],
             confirm=values["confirm"],
-            keep=values["keep"],
+            num_finalists=values["num_finalists"],
             min_improvement=values["min_improvement"],
             evidence=None if values["evidence"] is None else Experience.from_json(values["evidence"]),
         )

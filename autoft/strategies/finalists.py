@@ -14,7 +14,7 @@ OUT = ("diverged", "failed")
 
 
 def finalists(history: History) -> list[TrialView]:
-    """Return the `keep` leading trials and probes, best first; of equals, the one that was started earlier."""
+    """Return the leading trials and probes, best first; of equals, the one that was started earlier."""
     worst = -math.inf if history.objective.maximize else math.inf
 
     def value(view: TrialView) -> float:
@@ -26,14 +26,14 @@ def finalists(history: History) -> list[TrialView]:
         for view in history.trials
         if view.kind != "confirm" and view.status not in OUT and view.values and view.values[-1] is not None
     ]
-    return sorted(able, key=value, reverse=history.objective.maximize)[: history.keep]
+    return sorted(able, key=value, reverse=history.objective.maximize)[: history.num_finalists]
 
 
 def kept_trials(history: History) -> int:
     """Return how many trials of the budget are kept for the confirmation: what it needs, at most half of them."""
     if history.budget.trials is None:
         return 0
-    return min(history.confirm * history.keep, math.floor(LARGEST_SHARE * history.budget.trials))
+    return min(history.confirm * history.num_finalists, math.floor(LARGEST_SHARE * history.budget.trials))
 
 
 def kept_seconds(history: History) -> float:

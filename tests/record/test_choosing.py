@@ -16,7 +16,7 @@ from tests.record.test_leaderboard import PARAMETERS, board, record_of
 BY_ACCURACY = search_config("accuracy")
 
 
-def chosen(*losses: float, keep: int = 3, error: float | None = 0.05, **more: dict[int, Any]) -> Choice:
+def chosen(*losses: float, num_finalists: int = 3, error: float | None = 0.05, **more: dict[int, Any]) -> Choice:
     """Choose among trials of these losses; `sizes`, `kinds`, `confirms` and `statuses` by position."""
     contestants = [
         Contestant(
@@ -29,7 +29,13 @@ def chosen(*losses: float, keep: int = 3, error: float | None = 0.05, **more: di
         for place in range(len(losses))
     ]
     order = [place for place in range(len(losses)) if contestants[place].confirms is None]
-    return choose(sorted(order, key=losses.__getitem__), losses, contestants, keep=keep, error_of=lambda _: error)
+    return choose(
+        sorted(order, key=losses.__getitem__),
+        losses,
+        contestants,
+        num_finalists=num_finalists,
+        error_of=lambda _: error,
+    )
 
 
 def test_of_the_leading_trials_within_noise_the_smallest_wins_and_the_others_keep_their_order():
@@ -41,8 +47,8 @@ def test_of_the_leading_trials_within_noise_the_smallest_wins_and_the_others_kee
 
 def test_beyond_noise_and_beyond_the_trials_that_are_kept_a_smaller_one_does_not_win():
     assert chosen(0.10, 0.16, sizes={1: 1e6}).order == [0, 1]
-    assert chosen(0.10, 0.11, 0.12, keep=2, sizes={2: 1e6}).order == [0, 1, 2]
-    assert chosen(0.10, 0.11, 0.12, keep=2, sizes={2: 1e6}).near == {0, 1, 2}
+    assert chosen(0.10, 0.11, 0.12, num_finalists=2, sizes={2: 1e6}).order == [0, 1, 2]
+    assert chosen(0.10, 0.11, 0.12, num_finalists=2, sizes={2: 1e6}).near == {0, 1, 2}
 
 
 def test_heads_and_adapters_make_no_model_smaller():

@@ -38,17 +38,16 @@ def test_finalists_are_the_leading_trials_whose_last_value_is_finite_and_of_equa
         trial(6, [0.7], status="probe"),
         trial(7, [0.99], status="completed", confirms="t0001").replace(kind="confirm"),
     )
-    found = [[view.trial for view in finalists(history(trials=9).replace(trials=views, keep=keep))] for keep in (2, 9)]
+    begun = history(trials=9).replace(trials=views)
+    found = [[view.trial for view in finalists(begun.replace(num_finalists=count))] for count in (2, 9)]
     assert found == [["t0001", "t0002"], ["t0001", "t0002", "t0006"]]
     lowest = finalists(history(objective=LOG_LOSS).replace(trials=views))
     assert [view.trial for view in lowest] == ["t0001", "t0006", "t0002"]
 
 
-@pytest.mark.parametrize(
-    ("trials", "confirm", "keep", "kept"), [(12, 1, 3, 3), (12, 2, 3, 6), (12, 5, 3, 6), (3, 1, 3, 1), (1, 1, 3, 0)]
-)
-def test_what_the_confirmation_needs_is_kept_of_the_trials_but_half_at_most(trials, confirm, keep, kept):
-    begun = history(trials=trials, confirm=confirm, keep=keep)
+@pytest.mark.parametrize(("trials", "confirm", "kept"), [(12, 1, 3), (12, 2, 6), (12, 5, 6), (3, 1, 1), (1, 1, 0)])
+def test_what_the_confirmation_needs_is_kept_of_the_trials_but_half_at_most(trials, confirm, kept):
+    begun = history(trials=trials, confirm=confirm)
     assert kept_trials(begun) == kept
     assert searching(begun).budget.trials == trials - kept
 
@@ -64,12 +63,12 @@ def test_of_the_seconds_as_many_are_kept_as_the_finalists_took_and_a_quarter_but
 
 def test_seconds_that_were_not_seen_follow_from_the_predicted_costs():
     views = (trial(1, [0.5] * 3, epoch_cost=2.0), trial(2, [0.4] * 4, epoch_cost=1.0))
-    begun = history(seconds=500.0, seconds_used=100.0, confirm=1, keep=1, slots=2).replace(trials=views)
+    begun = history(seconds=500.0, seconds_used=100.0, confirm=1, num_finalists=1, slots=2).replace(trials=views)
     assert kept_seconds(begun) == pytest.approx(1.25 * 200 * 6 / 10)
 
 
 def test_when_the_search_is_over_each_finalist_trains_as_long_again_with_every_other_seed_the_best_first():
-    done = search(trials=12, confirm=2, keep=2, slots=1)
+    done = search(trials=12, confirm=2, num_finalists=2, slots=1)
     assert len(starts(done, "trial")) == 8
     first, second = (view.trial for view in finalists(done.history))
     assert [view.trial for view in confirming(done)] == [f"{first}-s2", f"{second}-s2", f"{first}-s3", f"{second}-s3"]
@@ -86,14 +85,14 @@ def test_a_probe_has_no_other_seed():
         return [0.9] if view.kind == "probe" else [0.8] * 9
 
     strategy = build_strategy(StrategyConfig(name="random"), StrategyConfig(name="none"))
-    done = simulate(strategy, history(trials=8, confirm=2, keep=3), curve)
+    done = simulate(strategy, history(trials=8, confirm=2, num_finalists=3), curve)
     assert [view.trial for view in finalists(done.history)] == ["p01", "p02", "t0001"]
     assert [view.trial for view in confirming(done)] == ["t0001-s2", "t0001-s3"]
     assert "2 of 2 trainings" in done.decisions[-1].reason
 
 
 def test_a_budget_that_is_spent_cuts_the_confirmation_short_and_says_so():
-    done = search(trials=5, confirm=3, keep=2, slots=1)
+    done = search(trials=5, confirm=3, num_finalists=2, slots=1)
     assert len(starts(done, "trial")) == 3
     assert len(confirming(done)) == 2
     end = done.decisions[-1]
@@ -102,7 +101,7 @@ def test_a_budget_that_is_spent_cuts_the_confirmation_short_and_says_so():
 
 
 def test_the_confirmation_keeps_within_the_seconds():
-    done = search(trials=None, seconds=60.0, confirm=1, keep=2, slots=2, scheduler="none")
+    done = search(trials=None, seconds=60.0, confirm=1, num_finalists=2, slots=2, scheduler="none")
     assert done.history.seconds_used == 60.0
     assert [(view.status, view.epoch) for view in confirming(done)] == [("completed", 9)] * 2
     assert done.decisions[-1].reason == "the time is up; 2 of 2 trainings with other seeds are done"
@@ -112,7 +111,7 @@ def test_seconds_that_do_not_do_cut_the_confirmation_short_within_an_epoch_and_i
     def cost(view: TrialView) -> float:
         return 10.0 if view.kind == "confirm" else 2.0
 
-    done = search(trials=None, seconds=60.0, confirm=1, keep=4, slots=1, epochs=5, cost=cost, scheduler="none")
+    done = search(trials=None, seconds=60.0, confirm=1, num_finalists=4, slots=1, epochs=5, cost=cost, scheduler="none")
     assert 60.0 <= done.history.seconds_used <= 60.0 + 10.0
     assert [(view.status, view.epoch) for view in confirming(done)] == [("paused", 3)]
     assert done.decisions[-1].reason == (
@@ -124,7 +123,8 @@ def test_more_seconds_go_on_with_a_confirmation_that_was_cut_short_before_the_se
     def cost(view: TrialView) -> float:
         return 10.0 if view.kind == "confirm" else 2.0
 
-    cut = search(trials=None, seconds=60.0, confirm=1, keep=4, slots=1, epochs=5, cost=cost, scheduler="none").history
+    options = {"trials": None, "seconds": 60.0, "confirm": 1, "num_finalists": 4, "slots": 1, "epochs": 5}
+    cut = search(cost=cost, scheduler="none", **options).history
     strategy = build_strategy(StrategyConfig(name="random"), StrategyConfig(name="none"))
     more = simulate(strategy, cut.replace(budget=Budget(epochs=5, seconds=90.0)), accuracy_curve, cost=cost)
     first = more.decisions[0]
@@ -135,13 +135,13 @@ def test_more_seconds_go_on_with_a_confirmation_that_was_cut_short_before_the_se
 @given(
     trials=st.integers(1, 14),
     confirm=st.integers(1, 3),
-    keep=st.integers(1, 4),
+    count=st.integers(1, 4),
     slots=st.integers(1, 4),
     scheduler=st.sampled_from(["asha", "asha-promote", "none"]),
 )
 @settings(max_examples=30, deadline=None)
-def test_a_confirmation_keeps_the_budget_and_the_slots_whatever_they_are(trials, confirm, keep, slots, scheduler):
-    done = search(trials=trials, confirm=confirm, keep=keep, slots=slots, scheduler=scheduler, epochs=6)
+def test_a_confirmation_keeps_the_budget_and_the_slots_whatever_they_are(trials, confirm, count, slots, scheduler):
+    done = search(trials=trials, confirm=confirm, num_finalists=count, slots=slots, scheduler=scheduler, epochs=6)
     assert len(starts(done, "trial")) + len(confirming(done)) <= trials
     assert max(len(before.running) for before, _ in done.steps) <= slots
     assert len(starts(done, "trial")) == trials - kept_trials(done.history)
