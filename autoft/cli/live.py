@@ -51,7 +51,7 @@ def _left(progress: Progress, seconds_used: float) -> str:
     given = None if limit is None else limit - seconds_used
     if expected is not None:
         expected -= seconds_used - progress.seconds_used
-    if expected is not None and (given is None or expected < given):
+    if expected is not None and (given is None or expected < given - 1):
         return f"about {clock(expected)} left"
     return "" if given is None else f"{clock(given)} left"
 

@@ -130,9 +130,8 @@ def footnotes(record: Record, search: SearchConfig) -> list[str]:
     if stands.means:
         lines.append(f"The winner is the finalist with the best mean over its seeds, {_mean_column(search)}.")
     elif stands.near:
-        lines.append(
-            f"The winner is the smallest model of the {search.num_finalists} leading ones within noise of the best."
-        )
+        who = f"of the {search.num_finalists} leading trials within noise of the best"
+        lines.append(f"The winner is, {who}, the smallest model, or of equals the better.")
     if record.test is not None:
         metrics = record.test["metrics"]
         for name in (f"test_{item.metric}" for item in _quality(search)):

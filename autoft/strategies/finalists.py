@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from autoft.strategies.base import Continue, Decision, Done, History, Start, Stop, TrialView, Wait
 
 SLACK = 1.25
-"""Times what a training took that is kept for another of it: an epoch of the search may still be in flight."""
+"""Times what a training took that is kept for another of it."""
 LARGEST_SHARE = 0.5
 """Of the trials, and of the time, the most that is kept for the confirmation."""
 OUT = ("diverged", "failed")
@@ -37,14 +37,18 @@ def kept_trials(history: History) -> int:
 
 
 def kept_seconds(history: History) -> float:
-    """Return the seconds that are kept for what is left of the confirmation: at most half of those of the budget."""
+    """Return the seconds that are kept for what is left of the confirmation: at most half of those of the budget.
+
+    They include the longest epoch so far: when the search ends, one may still be in flight.
+    """
     limit = history.budget.seconds
     if limit is None:
         return 0.0
     needed = [SLACK * training_seconds(history, view) for view, _ in _due(history)]
     if not needed:
         return 0.0
-    whole = max(*needed, sum(needed) / history.slots)
+    longest = max(view.cost_seconds / view.epoch for view in history.trials if view.epoch)
+    whole = longest + max(*needed, sum(needed) / history.slots)
     return min(whole, LARGEST_SHARE * (limit - history.seconds_reserved))
 
 

@@ -135,7 +135,7 @@ def test_the_leaderboard_marks_ranks_within_noise_and_says_what_the_mark_means()
     assert [row["rank"] for row in marked(table, near)] == ["≈1", "≈2", 3]
     assert footnotes(record, BY_ACCURACY) == [
         "≈ is within noise of the best val_accuracy: within its standard error, 0.0400.",
-        "The winner is the smallest model of the 3 leading ones within noise of the best.",
+        "The winner is, of the 3 leading trials within noise of the best, the smallest model, or of equals the better.",
     ]
 
 

@@ -52,13 +52,13 @@ def test_what_the_confirmation_needs_is_kept_of_the_trials_but_half_at_most(tria
     assert searching(begun).budget.trials == trials - kept
 
 
-def test_of_the_seconds_as_many_are_kept_as_the_finalists_took_and_a_quarter_but_half_at_most():
+def test_of_the_seconds_are_kept_what_the_finalists_took_a_quarter_more_and_an_epoch_but_half_at_most():
     views = tuple(trial(n, [0.1 * n] * 2, status="completed", cost_seconds=10.0 * n) for n in (1, 2, 3, 4))
     begun = history(seconds=500.0, seconds_reserved=100.0, confirm=1, slots=2).replace(trials=views)
-    assert kept_seconds(begun) == 1.25 * (40 + 30 + 20) / 2
-    assert kept_seconds(begun.replace(slots=9)) == 1.25 * 40
+    assert kept_seconds(begun) == 20 + 1.25 * (40 + 30 + 20) / 2
+    assert kept_seconds(begun.replace(slots=9)) == 20 + 1.25 * 40
     assert kept_seconds(begun.replace(confirm=9)) == 200.0
-    assert searching(begun).seconds_reserved == 100.0 + 1.25 * 45
+    assert searching(begun).seconds_reserved == 100.0 + 20 + 1.25 * 45
 
 
 def test_seconds_that_were_not_seen_follow_from_the_predicted_costs():
