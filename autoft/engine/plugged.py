@@ -9,6 +9,7 @@ import contextlib
 import copy
 import importlib
 import inspect
+import logging
 import math
 import random
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,8 @@ REFUSED = (
 """Schedulers, with what is derived from them, that need more than to let go on or stop."""
 ATTEMPTS = 10
 """Suggestions that may be forbidden or known before the space is drawn from."""
+CHATTY = ("optuna", "ray.tune.search", "hyperopt")
+"""Loggers that would tell of every fresh copy."""
 _SEEDS = 2**31
 _DEPTH = 6
 """How deep in an object its generators may lie."""
@@ -299,7 +302,11 @@ def _scheduler_class(name: str) -> Any:
 
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Make a sentence of what a class of Ray raises."""
+    """Make a sentence of what a class of Ray raises, and let it log nothing but errors."""
+    loggers = [logging.getLogger(name) for name in CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     except AutoftError:
@@ -307,6 +314,9 @@ def _explained(name: str) -> Iterator[None]:
     except _FAILURES as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"Ray's {name} cannot be used so: {text[:300]}") from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -340,4 +350,5 @@ def _reseed(holder: Any, seed: int) -> None:
                     one.bit_generator.state = generator(seed, "ray").bit_generator.state
                 case _ if hasattr(one, "__dict__") and not inspect.isclass(one) and not inspect.ismodule(one):
                     found += list(vars(one).values())
+                    found.append(getattr(one, "rng", None))  # Optuna makes its generators when they are first asked for
         level = found

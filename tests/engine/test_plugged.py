@@ -53,6 +53,15 @@ def test_a_search_by_rays_classes_cut_anywhere_goes_on_as_if_nothing_had_been() 
         assert [d for d in rest.decisions if not isinstance(d, Wait)] == decided
 
 
+def test_a_searcher_that_makes_its_generators_late_decides_the_same_twice_and_says_nothing(caplog) -> None:
+    pytest.importorskip("optuna", reason="it comes with the benchmarks")
+    optuna = StrategyConfig(name="ray:OptunaSearch")
+    one, again = (run(optuna, NONE, trials=14, epochs=1) for _ in range(2))
+    assert one.decisions == again.decisions
+    assert {view.assignment["batch_size"] for view in one.history.trials if view.kind == "trial"} == {16, 32, 64}
+    assert caplog.text == ""
+
+
 def test_the_seed_decides_what_a_searcher_draws_and_the_global_generators_are_left_as_they_were() -> None:
     strategy = strategy_of(HYPEROPT, NONE)
     begun = history(trials=3).replace(
