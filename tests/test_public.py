@@ -44,6 +44,8 @@ def test_the_arguments_of_search() -> None:
             "deterministic",
             "learn_from",
             "limits",
+            "min_improvement",
+            "confirm",
             "keep",
             "listener",
         ),
@@ -51,7 +53,9 @@ def test_the_arguments_of_search() -> None:
 
 
 def test_the_arguments_of_the_other_functions() -> None:
-    assert list(inspect.signature(autoft.resume).parameters) == ["run", "budget", "listener"]
+    assert list(inspect.signature(autoft.resume).parameters) == [
+        *("run", "budget", "searcher", "scheduler", "listener")
+    ]
     assert list(inspect.signature(autoft.open_run).parameters) == ["run"]
     assert list(inspect.signature(autoft.load).parameters) == ["bundle", "device"]
     assert list(inspect.signature(autoft.reproduce).parameters) == [

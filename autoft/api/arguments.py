@@ -24,11 +24,13 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "limits": ((Mapping,), "a dict such as {'parameters': 10e6}"),
     "seed": ((int,), "a whole number"),
     "learn_from": ((str, Path, Sequence), "a run folder or experience file, or a list of them"),
+    "min_improvement": ((int, float), "a number"),
+    "confirm": ((int,), "a whole number"),
     "keep": ((int,), "a whole number"),
 }
 _INNER: dict[str, tuple[type, ...]] = {"learn_from": (str, Path)}
 """What lists hold, where it is not text alone."""
-_MAY_BE_NONE = _KINDS.keys() - {"out", "seed", "learn_from", "keep"}
+_MAY_BE_NONE = _KINDS.keys() - {"out", "seed", "learn_from", "confirm", "keep"}
 
 
 def check_arguments(**given: Any) -> None:

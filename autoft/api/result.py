@@ -78,6 +78,11 @@ class SearchResult:
         return pd.DataFrame(rows, columns=columns)
 
     @property
+    def within_noise(self) -> tuple[str, ...]:
+        """The trials that validation cannot tell from the best, the best among them; none where it is alone."""
+        return leaderboard.within_noise(self.record, self.search)
+
+    @property
     def best(self) -> Best:
         """The leading trial: id, configuration, metrics.
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoft import backbones
 from autoft.api.arguments import check_arguments
@@ -37,10 +37,14 @@ from autoft.core.storage import Store
 from autoft.data import Prepared, prepare
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.engine.search import run_search
+from autoft.engine.strategy import config_of, strategy_of
 from autoft.record.lock import WriterLock
 from autoft.space import SearchSpace, load_space
-from autoft.strategies import build_strategy
+from autoft.strategies import Strategy
 from autoft.strategies.experience import Experience
+
+if TYPE_CHECKING:
+    from autoft.engine.plugged import Searcher, TrialScheduler
 
 SEEDS = 2**32
 """Seeds are below it, as numpy's and scikit-learn's are."""
@@ -71,8 +75,8 @@ def search(
     overrides: Mapping[str, Any] | None = None,
     metric: str | Sequence[str] | None = None,
     budget: Budget | None = None,
-    searcher: str | StrategyConfig | None = None,
-    scheduler: str | StrategyConfig | None = None,
+    searcher: "str | StrategyConfig | Searcher | None" = None,
+    scheduler: "str | StrategyConfig | TrialScheduler | None" = None,
     resources: Resources | None = None,
     address: str | None = None,
     out: str | Path,
@@ -80,6 +84,8 @@ def search(
     deterministic: bool = False,
     learn_from: str | Path | Sequence[str | Path] = (),
     limits: Mapping[str, float] | None = None,
+    min_improvement: float | None = None,
+    confirm: int = 0,
     keep: int = 3,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -99,8 +105,9 @@ def search(
             trials that no other dominates in all of these lead, among them the best by the first.
         budget: How much may be used; what it leaves open is the space's default.
         searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options. None:
-            "curves".
+            "curves". "ray:HyperOptSearch" and the like, or an object, plug in what ray.tune.search has.
         scheduler: Who goes on: a name of `autoft list schedulers`, or a `StrategyConfig` with options. None: "curves".
+            "ray:AsyncHyperBandScheduler" and the like, or an object, plug in what of ray.tune.schedulers only stops.
         resources: What a trial gets, and how many run side by side.
         address: None: Ray on this machine; "auto" or "host:port": a cluster that this machine is part of.
         out: The run folder, a new or empty one: a local path or what pyarrow.fs opens (s3://, gs://, ...).
@@ -112,7 +119,11 @@ def search(
             "shipped" for the few that come with autoft. What they found is copied into the run folder.
         limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
             parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
-        keep: Checkpoints of so many leading trials are kept.
+        min_improvement: Ends the search before its budget is used, once the rest of it promises less of the metric than
+            this, by the values so far; None: it goes on, whatever it promises.
+        confirm: Times that each finalist is trained again, with other seeds, when the search is over; the mean ranks
+            them then. These trainings count in the budget, of which at most half is kept for them.
+        keep: Checkpoints of so many leading trials are kept; one of the first three of these wins.
         listener: Called with a `Progress` after every event.
 
     Raises:
@@ -129,14 +140,16 @@ def search(
         overrides=overrides,
         metric=metric,
         budget=budget,
-        searcher=searcher,
-        scheduler=scheduler,
+        searcher=None if _is_of_ray(searcher) else searcher,
+        scheduler=None if _is_of_ray(scheduler) else scheduler,
         resources=resources,
         address=address,
         out=out,
         limits=limits,
         seed=seed,
         learn_from=learn_from,
+        min_improvement=min_improvement,
+        confirm=confirm,
         keep=keep,
     )
     store = Store.open(out)
@@ -146,9 +159,11 @@ def search(
     budget = budget or Budget()
     resources = resources or Resources()
     sources = [learn_from] if isinstance(learn_from, str | Path) else list(learn_from)
-    strategies = _strategies(searcher, scheduler)
+    strategies, strategy = _strategies(searcher, scheduler)
     if keep < 1:
         raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
+    _check_confirm(confirm, metrics)
+    _check_min_improvement(min_improvement, metrics)
     if not 0 <= seed < SEEDS:
         raise ConfigError(f"seed must be a whole number from 0 to {SEEDS - 1}, not {seed!r}.")
     for source in (data, val, test):
@@ -184,6 +199,8 @@ def search(
             resources=resources,
             address=address,
             seed=seed,
+            min_improvement=min_improvement,
+            confirm=confirm,
             keep=keep,
             deterministic=deterministic or resources.concurrent == 1,
             limits=kept_limits,
@@ -199,6 +216,7 @@ def search(
                 dataset_path=str(path),
                 listener=listener,
                 evidence=read_experience(store, config),
+                strategy=strategy,
                 seconds_before=time.monotonic() - start,
             )
     except UserError:
@@ -208,24 +226,34 @@ def search(
     return SearchResult(out)
 
 
-def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener | None = None) -> SearchResult:
+def resume(
+    run: str | Path,
+    budget: Budget | None = None,
+    *,
+    searcher: "Searcher | None" = None,
+    scheduler: "TrialScheduler | None" = None,
+    listener: Listener | None = None,
+) -> SearchResult:
     """Go on with a search where it stopped or was killed, and return the result.
 
     Args:
         run: The run folder.
         budget: New totals, over the whole search; what is None stays as it was.
+        searcher: An object of Ray's equal to the one that the search was given, if it was; a name needs no repeating.
+        scheduler: Likewise.
         listener: Called with a `Progress` after every event.
 
     Raises:
         FormatError: If the folder is no run, or of a newer format.
-        ConfigError: If a new total is below the old one, or another process is searching there.
+        ConfigError: If a new total is below the old one, an object is missing or not asked for, or another process is
+            searching there.
     """
     start = time.monotonic()
     check_arguments(budget=budget)
     store = Store.open(run)
     config = read_search(store, run)
     _metrics(config.metrics)
-    build_strategy(config.searcher, config.scheduler)
+    strategy = _resumed_strategy(config, {"searcher": searcher, "scheduler": scheduler})
     grown = config if budget is None else _grown(config, budget)
     check_request(grown.resources, grown.address)
     path = find_dataset(store, grown.fingerprint)
@@ -243,6 +271,7 @@ def resume(run: str | Path, budget: Budget | None = None, *, listener: Listener 
             dataset_path=str(path),
             listener=listener,
             evidence=evidence,
+            strategy=strategy,
             seconds_before=time.monotonic() - start,
         )
     return SearchResult(run)
@@ -331,6 +360,22 @@ def _metrics(metric: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
+def _check_confirm(confirm: int, metrics: Sequence[str]) -> None:
+    if confirm < 0:
+        raise ConfigError(f"confirm must be at least 0, not {confirm}.")
+    if confirm and len(metrics) > 1:
+        raise ConfigError(f"confirm ranks by the mean of one metric, and {', '.join(metrics)} are several; give one.")
+
+
+def _check_min_improvement(value: float | None, metrics: Sequence[str]) -> None:
+    if value is None:
+        return
+    if not 0 < value < math.inf:
+        raise ConfigError(f"min_improvement must be a number above 0, not {value}.")
+    if len(metrics) > 1:
+        raise ConfigError(f"min_improvement is of one metric, and {', '.join(metrics)} are several; give one.")
+
+
 def _within_limits(space: SearchSpace, limits: Mapping[str, float]) -> tuple[SearchSpace, list[str]]:
     """Return the space without the backbones that surely break the limit on parameters, and a line that names these.
 
@@ -358,17 +403,25 @@ def _num_parameters(backbone: str) -> int:
     return int(catalog.entry("backbone", backbone).facts.get("parameters", 0))
 
 
-def _strategies(
-    searcher: str | StrategyConfig | None, scheduler: str | StrategyConfig | None
-) -> tuple[StrategyConfig, StrategyConfig]:
-    """Return both as configs, each built once to refuse what is wrong with it."""
-    found = _strategy(searcher or USUAL[0]), _strategy(scheduler or USUAL[1])
-    build_strategy(*found)
-    return found
+def _strategies(searcher: Any, scheduler: Any) -> tuple[tuple[StrategyConfig, StrategyConfig], Strategy]:
+    """Return both as configs, and the strategy that they make."""
+    one, other = searcher or USUAL[0], scheduler or USUAL[1]
+    found = config_of("searcher", one), config_of("scheduler", other)
+    return found, strategy_of(*found, objects={"searcher": one, "scheduler": other})
 
 
-def _strategy(given: str | StrategyConfig) -> StrategyConfig:
-    return StrategyConfig(name=given) if isinstance(given, str) else given
+def _resumed_strategy(config: SearchConfig, objects: Mapping[str, Any]) -> Strategy:
+    for kind, known in (("searcher", config.searcher), ("scheduler", config.scheduler)):
+        given = objects[kind]
+        if given is not None and config_of(kind, given) != known:
+            raise ConfigError(
+                f"The {kind} of this search is {known.name}, and a resume cannot change it; leave it out."
+            )
+    return strategy_of(config.searcher, config.scheduler, objects=objects)
+
+
+def _is_of_ray(given: Any) -> bool:
+    return any(cls.__module__.startswith("ray.") for cls in type(given).__mro__)
 
 
 def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -40,11 +40,20 @@ def summary(progress: Progress, seconds_used: float) -> str:
     if progress.best is not None:
         best = progress.best
         parts.append(f"best {best.column} {cell(best.value, short=True)} ({best.trial})")
-    if budget.seconds is None:
-        parts.append(f"{clock(seconds_used)} used")
-    else:
-        parts.append(f"{clock(seconds_used)} used, {clock(budget.seconds - seconds_used)} left")
+    left = _left(progress, seconds_used)
+    parts.append(f"{clock(seconds_used)} used{left and f', {left}'}")
     return " · ".join(parts)
+
+
+def _left(progress: Progress, seconds_used: float) -> str:
+    """Return the time left in words: that of the budget, or what the costs so far let expect where it is less."""
+    limit, expected = progress.budget.seconds, progress.seconds_left
+    given = None if limit is None else limit - seconds_used
+    if expected is not None:
+        expected -= seconds_used - progress.seconds_used
+    if expected is not None and (given is None or expected < given - 1):
+        return f"about {clock(expected)} left"
+    return "" if given is None else f"{clock(given)} left"
 
 
 @contextmanager
@@ -63,7 +72,7 @@ def watching() -> Iterator[Listener]:
 
 
 class LineView:
-    """One line an event, as "[1:23] what happened"."""
+    """One line an event, as "[1:23, about 4:56 left] what happened"."""
 
     def __init__(self, write: Callable[[str], Any]) -> None:
         self._write = write
@@ -77,7 +86,8 @@ class LineView:
             return
         self._last = line
         try:
-            self._write(f"[{clock(progress.seconds_used)}] {line}\n")
+            left = _left(progress, progress.seconds_used) if progress.seconds_left is not None else ""
+            self._write(f"[{clock(progress.seconds_used)}{left and f', {left}'}] {line}\n")
         except OSError:  # the pipe's reader or the terminal is gone; the search goes on, the record has all
             self._is_heard = False
 
@@ -108,19 +118,19 @@ class TableView:
         used = progress.seconds_used + self._now() - self._received
         parts: list[RenderableType] = [Text(summary(progress, used), style="bold", overflow="fold")]
         if progress.rows:
-            parts.append(self._table(progress.rows))
+            parts.append(self._table(progress.rows, progress.within_noise))
         if progress.line and not progress.lasting:
             parts.append(Text(progress.line, style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
-    def _table(self, rows: Sequence[dict[str, Any]]) -> "Table":
+    def _table(self, rows: Sequence[dict[str, Any]], near: Sequence[str]) -> "Table":
         from rich.table import Table
         from rich.text import Text
 
-        from autoft.record.leaderboard import short
+        from autoft.record.leaderboard import marked, short
 
-        leading = rows[: max(3, min(_ROWS, self._console.height - 6))]
-        names = dict.fromkeys(name for row in rows for name in row)
+        leading = marked(rows, near)[: max(3, min(_ROWS, self._console.height - 6))]
+        names = dict.fromkeys(name for row in leading for name in row)
         texts = {name: [short(row.get(name), name) for row in leading] for name in names}
         texts = {name: cells for name, cells in texts.items() if any(cells)}
         shown = fitting(texts, self._console.width, expendable=EXPENDABLE)
@@ -128,6 +138,7 @@ class TableView:
         for name in shown:
             table.add_column(Text(name), no_wrap=True)
         for index, row in enumerate(leading):
-            style = "green" if row.get("rank") == 1 else "dim" if row.get("status") == "running" else ""
+            is_first = index == 0 and row.get("rank") is not None
+            style = "green" if is_first else "dim" if row.get("status") == "running" else ""
             table.add_row(*(Text(texts[name][index]) for name in shown), style=style)
         return table

@@ -1,7 +1,7 @@
 """`autoft leaderboard`, `autoft log` and `autoft replay`: what a finished or running search has recorded."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from autoft.cli import options, parsing
 from autoft.cli.live import EXPENDABLE
 from autoft.cli.output import emit, on_terminal, print_table, say
 from autoft.core.jsonable import Json
+
+if TYPE_CHECKING:
+    from autoft.api import SearchResult
 
 
 def leaderboard(
@@ -33,28 +36,42 @@ def leaderboard(
 ) -> None:
     """Show every trial of a search, best first; also while it runs."""
     from autoft import api
-    from autoft.record.leaderboard import column_names, format_rows
+    from autoft.record.leaderboard import NOISE, column_names, format_rows, marked
 
     result = api.open_run(run)
     rows = result.rows(top=top, sort=sort)
     if form == "table":
-        print_leaderboard(rows)
+        print_leaderboard(rows, result.within_noise)
+        print_footnotes(result)
+    elif form == "md":
+        names = [name for name in column_names(result.search, result.space.column_names) if name != NOISE]
+        emit(format_rows(marked(rows, result.within_noise), form, names))
+        print_footnotes(result)
     else:
         columns = list(rows[0]) if rows else column_names(result.search, result.space.column_names)
         emit(format_rows(rows, form, columns))
 
 
-def print_leaderboard(rows: Sequence[Json]) -> None:
-    """Print the leaderboard's rows as a table."""
-    from autoft.record.leaderboard import short
+def print_leaderboard(rows: Sequence[Json], near: Sequence[str]) -> None:
+    """Print the leaderboard's rows as a table; the trials in `near` are marked as within noise of the best."""
+    from autoft.record.leaderboard import marked, short
 
     if not rows:
         say("No trial has started yet.")
         return
-    columns = list(rows[0])
+    shown = marked(rows, near)
+    columns = list(shown[0])
     if on_terminal():
-        columns = [name for name in columns if any(row[name] is not None for row in rows)]
-    print_table(rows, columns=columns, expendable=EXPENDABLE, shorten=short)
+        columns = [name for name in columns if any(row[name] is not None for row in shown)]
+    print_table(shown, columns=columns, expendable=EXPENDABLE, shorten=short)
+
+
+def print_footnotes(result: "SearchResult") -> None:
+    """Say what the marks on the leaderboard mean, how its winner was chosen, and how far the test can be trusted."""
+    from autoft.record.leaderboard import footnotes
+
+    for line in footnotes(result.record, result.search):
+        say(line)
 
 
 def log(

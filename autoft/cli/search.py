@@ -12,7 +12,7 @@ import typer
 from autoft.cli import options, parsing
 from autoft.cli.live import watching
 from autoft.cli.output import emit, on_terminal, say
-from autoft.cli.results import print_leaderboard
+from autoft.cli.results import print_footnotes, print_leaderboard
 from autoft.cli.searchfile import META_KEY, apply_file
 from autoft.core.errors import Interrupted
 
@@ -120,7 +120,7 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What to start: `autoft list searchers`.",
+            help="What to start: `autoft list searchers`; ray:CLASS takes one of ray.tune.search.",
             show_default="curves",
             rich_help_panel=options.STRATEGY,
         ),
@@ -129,7 +129,7 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Which trials go on: `autoft list schedulers`.",
+            help="Which trials go on: `autoft list schedulers`; ray:CLASS takes one of ray.tune.schedulers.",
             show_default="curves",
             rich_help_panel=options.STRATEGY,
         ),
@@ -221,12 +221,32 @@ def search(
             rich_help_panel=options.OUTPUT,
         ),
     ],
+    min_improvement: Annotated[
+        float | None,
+        typer.Option(
+            parser=parsing.positive,
+            metavar="X",
+            help="End before the budget is used, once the rest of it promises less of the metric than X: 0.002.",
+            show_default="use the budget",
+            rich_help_panel=options.BUDGET,
+        ),
+    ] = None,
+    confirm: Annotated[
+        int,
+        typer.Option(
+            parser=parsing.whole_number,
+            metavar="N",
+            help="Train the three leading trials N times again, with other seeds, and rank them by the mean. It "
+            "counts in --trials and --time: at most half of each is kept for it.",
+            rich_help_panel=options.STRATEGY,
+        ),
+    ] = 0,
     keep: Annotated[
         int,
         typer.Option(
             parser=parsing.count,
             metavar="N",
-            help="Leading trials whose checkpoints stay on disk.",
+            help="Leading trials whose checkpoints stay on disk; one of the first three of these wins.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = 3,
@@ -264,6 +284,8 @@ def search(
             learn_from=learn_from or (),
             deterministic=deterministic,
             limits=parsing.limits(limit or ()),
+            min_improvement=min_improvement,
+            confirm=confirm,
             keep=keep,
             listener=listener,
         )
@@ -317,7 +339,8 @@ def print_result(result: "SearchResult") -> None:
     """Print the leaderboard and where the model lies."""
     rows = result.rows()
     shown = rows[:_TOP] if on_terminal() else rows
-    print_leaderboard(shown)
+    print_leaderboard(shown, result.within_noise)
+    print_footnotes(result)
     if len(shown) < len(rows):
         say(f"{len(rows) - len(shown)} more rows: autoft leaderboard {result.folder}")
     emit(f"\nBest model: {result.folder}/best")

@@ -20,7 +20,10 @@ FORMAT = 1
 T = TypeVar("T")
 
 SPLITS = ("train", "val", "test")
-TrialKind = Literal["trial", "probe"]
+FINALISTS = 3
+"""Leading trials of which one wins; fewer where fewer checkpoints are kept."""
+TrialKind = Literal["trial", "probe", "confirm"]
+"""What may be on the leaderboard: `confirm` is a trial trained again with another seed."""
 EpochStatus = Literal["running", "completed", "early_stopped", "diverged"]
 TrialStatus = Literal["probe", "completed", "pruned", "paused", "running", "diverged", "failed"]
 
@@ -185,8 +188,17 @@ class SearchConfig:
     """Whether results count in the order of a logical clock, so that the seed alone decides."""
     limits: Json = field(default_factory=dict)
     """The most of a cost, by its metric's name, that a trial may have to win."""
+    confirm: int = 0
+    """Times that each finalist is trained again, with another seed, when the search is over."""
+    min_improvement: float | None = None
+    """The search ends once the rest of its budget promises less of the first metric than this; None: it uses it up."""
     experience: str | None = None
     """SHA-256 of the run's experience.parquet, which the search learns from; None: it learns from nothing."""
+
+    @property
+    def num_finalists(self) -> int:
+        """Leading trials of which one wins: their checkpoints are there."""
+        return min(FINALISTS, self.keep)
 
     def to_json(self) -> Json:
         """Return the JSON form; `from_json` gives an equal config back."""

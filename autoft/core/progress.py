@@ -29,6 +29,8 @@ class Progress:
     """Whether the line is worth reading when the search is over: what the data are, and what is odd about them."""
     seconds_used: float = 0.0
     """Wall clock so far, over all resumes."""
+    seconds_left: float | None = None
+    """About what the search will still take, from the costs so far; None while nothing is known."""
     budget: Budget = field(default_factory=Budget)
     trials_started: int = 0
     """Without the probes, as the budget counts."""
@@ -39,6 +41,8 @@ class Progress:
     best: Best | None = None
     rows: tuple[Json, ...] = ()
     """The leading rows of the leaderboard, and those of running trials, by the leaderboard's columns."""
+    within_noise: tuple[str, ...] = ()
+    """The trials that validation cannot tell from the best, the best among them; none where it is alone."""
 
 
 Listener = Callable[[Progress], None]

@@ -78,6 +78,7 @@ class Chronicle:
                 "assignment": dict(start.assignment),
                 "config": config,
                 "until_epoch": start.until_epoch,
+                **({} if start.confirms is None else {"confirms": start.confirms}),
             }
         )
 

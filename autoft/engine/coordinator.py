@@ -294,7 +294,7 @@ class Coordinator:
         while self._must_ask and self.ending == "searching" and not self.is_over:
             history = self._history()
             decision = self._strategy.next(history)
-            starts = trial_name(history, decision.kind) if isinstance(decision, Start) else None
+            starts = trial_name(history, decision) if isinstance(decision, Start) else None
             self._chronicle.decision(
                 decision,
                 trial=starts or getattr(decision, "trial", None),
@@ -314,7 +314,7 @@ class Coordinator:
             self._on_change(f"The search ends: {decision.reason}")
             self._finish_searching()
         elif isinstance(decision, Start):
-            self._start(decision, trial_name(history, decision.kind))
+            self._start(decision, trial_name(history, decision))
         elif isinstance(decision, Continue):
             entry = self.ledger[decision.trial]
             entry.view = entry.view.replace(until_epoch=decision.until_epoch)
@@ -331,11 +331,12 @@ class Coordinator:
             self._end(decision.trial, stopped_status(history, view), decision.reason)
 
     def _start(self, decision: Start, trial: str) -> None:
+        confirmed = None if decision.confirms is None else self.ledger[decision.confirms].config
         config = TrialConfig(
             task=self._search.task,
             data={**dataclasses.asdict(self._search.data), "fingerprint": self._search.fingerprint},
             recipe=complete(decision.recipe, task=self._search.task),
-            epochs=1 if decision.kind == "probe" else int(self._search.budget.epochs or 1),
+            epochs=self._num_epochs(decision) if confirmed is None else confirmed["epochs"],
             metrics=self._search.metrics,
             seed=derive_seed(self._search.seed, "trial", trial),
         ).to_json()
@@ -346,11 +347,15 @@ class Coordinator:
             assignment=dict(decision.assignment),
             until_epoch=decision.until_epoch,
             epoch_cost=decision.epoch_cost,
+            confirms=decision.confirms,
         )
         self.ledger.add(entry := Entry(view=view, config=config))
         self._turns.begin(entry)
         self._to_start.append(trial)
         self._on_change(f"{trial} starts: {decision.reason}")
+
+    def _num_epochs(self, start: Start) -> int:
+        return 1 if start.kind == "probe" else int(self._search.budget.epochs or 1)
 
     # The end.
 

@@ -9,6 +9,7 @@ import numpy as np
 from autoft.core.configs import Budget, EpochResult, SearchConfig, TrialStatus
 from autoft.core.jsonable import Json
 from autoft.core.metrics import METRICS, TRANSFERABILITY, broken_limit, parse_objective
+from autoft.record.choosing import ERROR, Contestant
 from autoft.record.pareto import dominated_share, losses
 from autoft.record.ranking import OUT, Standing, compare
 from autoft.space import SearchSpace
@@ -111,6 +112,9 @@ class Ledger:
             slots=slots,
             seconds_used=seconds[0],
             seconds_reserved=seconds[1],
+            confirm=self._search.confirm,
+            num_finalists=self._search.num_finalists,
+            min_improvement=self._search.min_improvement,
             evidence=self._evidence,
         )
 
@@ -164,8 +168,21 @@ class Ledger:
         return [trials[index] for index in self._standing(trials).order]
 
     def _standing(self, trials: Sequence[str]) -> Standing:
-        values = [self._best(self._entries[trial]) for trial in trials]
-        return compare(np.array(values, dtype=np.float64).reshape(-1, len(self.objectives)), self.objectives)
+        entries = [self._entries[trial] for trial in trials]
+        values = [self._best(entry) for entry in entries]
+        return compare(
+            np.array(values, dtype=np.float64).reshape(-1, len(self.objectives)),
+            self.objectives,
+            [_contestant(entry) for entry in entries],
+            num_finalists=self._search.num_finalists,
+            error_of=lambda place: self._error(entries[place]),
+        )
+
+    def _error(self, entry: Entry) -> float | None:
+        """Return the standard error of what a trial is ranked by, if its worker reported one."""
+        best = self._best_epoch(entry)
+        error: float | None = None if best is None else best.metrics.get(ERROR.format(column=self.objective.column))
+        return error
 
     def front(self) -> Json:
         """Return the trials that no other dominates, best by the first objective first, and how much they dominate."""
@@ -193,6 +210,17 @@ class Ledger:
             return f"None of the {total} trials has a finite {self.objective.column}."
         reason, count = reasons.most_common(1)[0]
         return f"All {total} trials failed; the commonest reason ({count} of {total}): {reason}"
+
+
+def _contestant(entry: Entry) -> Contestant:
+    sizes = (result.metrics.get("parameters") for result in reversed(entry.epochs))
+    return Contestant(
+        trial=entry.view.trial,
+        kind=entry.view.kind,
+        status=entry.view.status,
+        confirms=entry.view.confirms,
+        size=next((size for size in sizes if size is not None), None),
+    )
 
 
 def final_status(view: TrialView, last: EpochResult) -> TrialStatus:

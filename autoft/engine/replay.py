@@ -7,9 +7,10 @@ from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.core.storage import Store
 from autoft.engine.ledger import Entry, Ledger
+from autoft.engine.strategy import strategy_of
 from autoft.record.reader import read_events
 from autoft.space import SearchSpace
-from autoft.strategies import Decision, History, Start, TrialView, build_strategy
+from autoft.strategies import Decision, History, Start, TrialView
 from autoft.strategies.advance import trial_name
 from autoft.strategies.costs import epoch_cost
 from autoft.strategies.experience import Experience
@@ -50,7 +51,7 @@ def replay(search: SearchConfig, store: Store, *, evidence: Experience | None = 
         FormatError: If the folder holds no run, or its record is damaged or of a newer format.
     """
     space = SearchSpace.from_json(search.space)
-    strategy = build_strategy(search.searcher, search.scheduler)
+    strategy = strategy_of(search.searcher, search.scheduler)
     ledger = Ledger(search, evidence=evidence)
     events = list(read_events(store))
     assignments = {event["trial"]: event["assignment"] for event in events if event["event"] == "trial"}
@@ -88,7 +89,7 @@ def _compared(decision: Decision, history: History) -> Json:
     if isinstance(decision, Start):
         form = decision.to_json()
         return {key: form[key] for key in COMPARED if key != "trial"} | {
-            "trial": trial_name(history, decision.kind),
+            "trial": trial_name(history, decision),
             "assignment": form["assignment"],
         }
     form = {"trial": None, "until_epoch": None, **decision.to_json()}
@@ -105,6 +106,7 @@ def _learn(ledger: Ledger, event: Json) -> None:
                 assignment=event["assignment"],
                 until_epoch=event["until_epoch"],
                 epoch_cost=epoch_cost(complete(event["config"]["recipe"], task=event["config"]["task"])),
+                confirms=event.get("confirms"),
             )
             ledger.add(Entry(view=view, config=event["config"]))
         case "epoch":

@@ -21,12 +21,13 @@ from autoft.engine.keeping import prune_checkpoints, sweep
 from autoft.engine.ledger import Entry, Ledger
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.engine.session import WorkerSetup
+from autoft.engine.strategy import strategy_of
 from autoft.engine.triallog import remove_watches
 from autoft.engine.turns import restored
 from autoft.engine.watcher import Watcher
 from autoft.record import Record, RecordWriter
 from autoft.space import SearchSpace
-from autoft.strategies import TrialView, build_strategy
+from autoft.strategies import Strategy, TrialView
 from autoft.strategies.costs import epoch_cost
 from autoft.strategies.experience import Experience
 
@@ -52,6 +53,7 @@ def run_search(
     listener: Listener | None = None,
     worker: WorkerSpec | None = None,
     evidence: Experience | None = None,
+    strategy: Strategy | None = None,
     seconds_before: float = 0.0,
 ) -> Outcome:
     """Run a search, or take one up where its record stands: finished trials are kept, unfinished ones go on first.
@@ -63,6 +65,7 @@ def run_search(
         listener: Told after every event.
         worker: What runs in the workers.
         evidence: What earlier searches found: the content of the run's experience.parquet.
+        strategy: Decides; None: what the search's names say.
         seconds_before: Seconds that this command has used for its set-up.
 
     Raises:
@@ -71,6 +74,7 @@ def run_search(
         Interrupted: On Ctrl-C, SIGTERM or SIGHUP; what was reached is kept.
     """
     check_request(search.resources, search.address)
+    strategy = strategy or strategy_of(search.searcher, search.scheduler)
     try:
         with contextlib.ExitStack() as stack:
             interruption = stack.enter_context(interruptible())
@@ -91,6 +95,7 @@ def run_search(
                 ),
                 listener=listener,
                 evidence=evidence,
+                strategy=strategy,
                 seconds_before=seconds_before,
                 folder=folder,
                 interruption=interruption,
@@ -107,6 +112,7 @@ def _run(
     setup: WorkerSetup,
     listener: Listener | None,
     evidence: Experience | None,
+    strategy: Strategy,
     seconds_before: float,
     folder: Path,
     interruption: Interruption,
@@ -123,6 +129,7 @@ def _run(
     with connected(search.resources, search.address, starting=interruption.at_once):
         workers = count_slots(search.resources)
         slots = logical_slots(search) if search.deterministic else workers
+        watcher.slots = min(slots, workers)
         _append_start(writer, clock, slots, search.budget)
         if (asked := search.resources.concurrent) is not None and asked > workers:
             note = f"concurrent asks for {asked} trials side by side, and the machine holds {workers}."
@@ -132,7 +139,7 @@ def _run(
         coordinator = Coordinator(
             search,
             space=space,
-            strategy=build_strategy(search.searcher, search.scheduler),
+            strategy=strategy,
             ledger=ledger,
             journal=writer,
             clock=clock,
@@ -174,6 +181,7 @@ def restore_ledger(record: Record, search: SearchConfig, *, evidence: Experience
             until_epoch=row.until_epoch or 1,
             status=row.status,
             epoch_cost=epoch_cost(row.config.recipe),
+            confirms=row.confirms,
         )
         waits = row.status == "paused" and last_action.get(row.trial) == "pause"
         ledger.add(Entry(view=view, config=row.config.to_json(), reason=row.reason, waits_for_promotion=waits))

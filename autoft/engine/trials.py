@@ -51,6 +51,8 @@ def finalize(
 ) -> Json:
     """Test the winner once, write RUN/best, and return its test metrics by column name; see `job.Finalize`.
 
+    Each comes with the ends of its 95 % interval, such as test_accuracy_low and test_accuracy_high.
+
     Raises:
         WorkError: If the winner's checkpoint is lost.
     """
@@ -78,7 +80,10 @@ def finalize(
         },
     )
     write_bundle(store.within("best"), bundle)
-    return {f"test_{name}": report["metrics"][name]["value"] for name in _names(config)}
+    found: Json = {f"test_{name}": report["metrics"][name]["value"] for name in _names(config)}
+    for name in _names(config):
+        found |= {f"test_{name}_{end}": report["metrics"][name][end] for end in ("low", "high")}
+    return found
 
 
 def test_trial(config: TrialConfig, *, trial: str, dataset_path: str, store: Store) -> Json:

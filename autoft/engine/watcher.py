@@ -7,9 +7,10 @@ from autoft.core.configs import SearchConfig
 from autoft.core.jsonable import Json
 from autoft.core.progress import Best, Listener, Progress
 from autoft.engine.clock import Clock
+from autoft.engine.forecast import seconds_left
 from autoft.engine.ledger import Ledger
 from autoft.record import Record
-from autoft.record.leaderboard import rows
+from autoft.record.leaderboard import rows, within_noise
 from autoft.space import SearchSpace
 
 TABLE_SECONDS = 0.5
@@ -37,7 +38,11 @@ class Watcher:
         self._clock = clock
         self._record = record
         self._stage = "searching"
+        self._num_probes = len(space.backbones())
+        self.slots = 1
+        """Trials that run side by side, once that is known."""
         self._rows: tuple[Json, ...] = ()
+        self._near: tuple[str, ...] = ()
         self._rows_at = float("-inf")
         self._rows_are_old = False
         self._line = ""
@@ -58,12 +63,20 @@ class Watcher:
                 stage=self._stage,
                 line=line,
                 seconds_used=self._clock.seconds_used,
+                seconds_left=seconds_left(
+                    self._ledger.entries,
+                    budget=self._search.budget,
+                    seconds_used=self._clock.seconds_used,
+                    slots=self.slots,
+                    num_probes=self._num_probes,
+                ),
                 budget=self._search.budget,
-                trials_started=sum(view.kind == "trial" for view in views),
+                trials_started=sum(view.kind != "probe" for view in views),
                 trials_running=sum(view.is_running for view in views),
                 epochs_done=sum(view.epoch for view in views),
                 best=self._best(),
                 rows=self._table(),
+                within_noise=self._near,
             )
         )
 
@@ -84,8 +97,10 @@ class Watcher:
         self._rows_are_old = now - self._rows_at <= TABLE_SECONDS
         if not self._rows_are_old:
             self._rows_at = now
+            record = self._record()
+            self._near = within_noise(record, self._search)
             ranked = rows(
-                self._record(),
+                record,
                 self._search,
                 columns_of=self._space.columns,
                 parameter_columns=self._space.column_names,

@@ -18,9 +18,13 @@ def log_loss(targets: Integers, probabilities: Floats, weights: Floats) -> Float
         probabilities: Of shape (rows, classes); each row is brought to a sum of 1.
         weights: How often each row counts, of shape (weightings, rows).
     """
+    return np.asarray(weights @ row_losses(targets, probabilities) / weights.sum(axis=1))
+
+
+def row_losses(targets: Integers, probabilities: Floats) -> Floats:
+    """Return the negative log-likelihood of each row's right label in nats, of shape (rows,)."""
     right = probabilities[np.arange(len(targets)), targets] / probabilities.sum(axis=1)
-    losses = -np.log(np.clip(right, _SMALLEST, 1.0))
-    return np.asarray(weights @ losses / weights.sum(axis=1))
+    return np.asarray(-np.log(np.clip(right, _SMALLEST, 1.0)))
 
 
 def roc_auc(targets: Integers, probabilities: Floats, weights: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """From events to what they mean: a fold that takes them one by one, or as the columns of a sealed part."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from autoft.core.jsonable import Json
 from autoft.record.columns import codes, take, valid
 from autoft.record.model import EpochRows, Record, TrialRow
 from autoft.record.sealed import SealedTable
-from autoft.record.tables import SCHEMAS, rows_to_events
+from autoft.record.tables import rows_to_events
 
 _STATUS_OF_END: Mapping[str, TrialStatus] = {
     "completed": "completed",
@@ -26,6 +27,7 @@ class _Trial:
     name: str
     kind: TrialKind
     started: float
+    confirms: str | None = None
     status: TrialStatus = "running"
     status_seq: int = 0
     reason: str = ""
@@ -49,6 +51,7 @@ class _Trial:
                 reason=self.reason,
                 until_epoch=self.until_epoch,
                 started=self.started,
+                confirms=self.confirms,
                 sources=(self.assignment, self.config),
                 curve=tuple(self.curve),
             )
@@ -145,7 +148,8 @@ class Fold:
     def _add_trial_event(self, event: Json) -> None:
         name = event["trial"]
         if event["event"] == "trial" and name not in self._trials:
-            self._trials[name] = _Trial(name=name, kind=event["kind"], started=event["time"])
+            confirms = event.get("confirms")
+            self._trials[name] = _Trial(name=name, kind=event["kind"], started=event["time"], confirms=confirms)
         trial = self._changed(name)
         match event["event"]:
             case "trial":
@@ -200,6 +204,6 @@ def _rows_where(table: SealedTable, column: str, value: str, columns: list[str])
 
 
 def rows_to_raw(table: SealedTable) -> list[Json]:
-    """Return the rows of a trials table, in order, with their JSON still as text."""
-    rows: list[Json] = table.select([name for name in SCHEMAS["trials"].names if name != "extra"]).to_pylist()
-    return rows
+    """Return the rows of a trials table, in order, with their JSON still as text, but for what has no column."""
+    rows: list[Json] = table.whole().to_pylist()
+    return [row | json.loads(extra) if (extra := row.pop("extra")) else row for row in rows]

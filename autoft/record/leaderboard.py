@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,19 +15,37 @@ from autoft.core.jsonable import Json
 from autoft.core.metrics import METRICS, TRANSFERABILITY, Objective, parse_objective
 from autoft.record.curves import Curves, curves
 from autoft.record.model import Record, TrialRow
-from autoft.record.ranking import OUT, chosen_rows, leading, standing, values_at, winner
+from autoft.record.ranking import OUT, chosen_rows, leading, standing, standing_of, values_at, winner
 
-__all__ = ["COSTS", "Form", "column_names", "format_rows", "leading", "rows", "short", "shown_status", "winner"]
+__all__ = [
+    "COSTS",
+    "Form",
+    "column_names",
+    "footnotes",
+    "format_rows",
+    "leading",
+    "marked",
+    "rows",
+    "short",
+    "shown_status",
+    "winner",
+    "within_noise",
+]
 
 Form = Literal["csv", "json", "md"]
 COSTS = ("parameters", "latency_ms", "peak_memory_mb")
 """The cost columns, in their order."""
+MARK = "≈"
+"""Before the rank of a trial within noise of the best, in the forms for a person."""
+NOISE = "within_noise"
+"""The column that says the same, of a search that confirms."""
 
 
 def column_names(search: SearchConfig, parameter_columns: Sequence[str]) -> list[str]:
     """Return the leaderboard's columns, in order; `parameter_columns` are those of the space.
 
-    A search for several metrics has one more, `front`: 1 for trials that no other dominates, see `pareto.fronts`.
+    A search for several metrics has one more, `front`: 1 for trials that no other dominates, see `pareto.fronts`. One
+    that confirms has three: the mean over each finalist's seeds, their number, and `within_noise`, see `choosing`.
     """
     objectives = _quality(search)
     return [
@@ -35,6 +53,7 @@ def column_names(search: SearchConfig, parameter_columns: Sequence[str]) -> list
         *(("front",) if len(search.metrics) > 1 else ()),
         *(objective.column for objective in objectives),
         *(f"test_{objective.metric}" for objective in objectives),
+        *((_mean_column(search), "seeds", NOISE) if search.confirm else ()),
         *("epochs", "seconds", *COSTS),
         *parameter_columns,
     ]
@@ -53,7 +72,7 @@ def rows(
 
     Metrics are those of the best epoch by the first objective; costs those of the last epoch that measured them. The
     last column, there once a probe has it, is the transferability score of its features (`logme`). Without a rank, and
-    last: trials that diverged or failed, break a limit, or have no finite value yet.
+    last: trials that confirm another, diverged or failed, break a limit, or have no finite value.
 
     Args:
         record: What has happened.
@@ -77,14 +96,22 @@ def rows(
     ranks = {index: rank for rank, index in enumerate(stands.order, start=1)}
     out = [index for index, row in enumerate(record.trials) if index not in ranks and row.status in OUT]
     others = [index for index, row in enumerate(record.trials) if index not in ranks and row.status not in OUT]
+    repeats = [index for index in others if record.trials[index].confirms is not None]
+    others = [index for index in others if record.trials[index].confirms is None]
     tests = _tests(record, search)
     table: list[Json] = []
-    for index in (*stands.order, *sorted(out, key=lambda i: OUT.index(record.trials[i].status)), *others):
+    out.sort(key=lambda index: OUT.index(record.trials[index].status))
+    for index in (*stands.order, *repeats, *out, *others):
         trial = record.trials[index]
         cells: Json = dict.fromkeys(names)
         cells |= {"rank": ranks.get(index), "trial": trial.trial, "status": shown_status(trial)}
         if len(search.metrics) > 1:
             cells["front"] = stands.fronts[index] or None
+        if search.confirm and index in ranks and stands.noise is not None:
+            cells[NOISE] = index in stands.near
+        if search.confirm and index in stands.means:
+            mean = stands.means[index]
+            cells |= {_mean_column(search): mean if np.isfinite(mean) else None, "seeds": stands.seeds[index]}
         cells |= {name: column[index] for name, column in measured.items()}
         cells |= tests.get(trial.trial, {})
         cells |= {name: value for name, value in columns_of(trial.assignment).items() if name in cells}
@@ -92,6 +119,45 @@ def rows(
     if sort is not None:
         table = _sorted(table, sort, objective)
     return table[:top]
+
+
+def footnotes(record: Record, search: SearchConfig) -> list[str]:
+    """Return, in words, what the mark on a rank means, how the winner was chosen, and how sure its test figures are."""
+    lines = []
+    stands = standing_of(record, search)
+    column = parse_objective(search.metrics[0]).column
+    if stands.near:
+        what = f"the best {_mean_column(search)}" if stands.means else f"the best {column}"
+        lines.append(f"{MARK} is within noise of {what}: within its standard error, {stands.noise:.4f}.")
+    if stands.means:
+        lines.append(f"The winner is the finalist with the best mean over its seeds, {_mean_column(search)}.")
+    elif stands.near:
+        who = f"of the {search.num_finalists} leading trials within noise of the best"
+        lines.append(f"The winner is, {who}, the smallest model, or of equals the better.")
+    if record.test is not None:
+        metrics = record.test["metrics"]
+        for name in (f"test_{item.metric}" for item in _quality(search)):
+            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+            if low is not None and high is not None:
+                lines.append(
+                    f"{name} of {record.test['trial']} is, with 95 % confidence, from {low:.4f} to {high:.4f}."
+                )
+    return lines
+
+
+def within_noise(record: Record, search: SearchConfig) -> tuple[str, ...]:
+    """Return the trials within noise of the best, the best among them, in their order; none where it is alone."""
+    stands = standing_of(record, search)
+    return tuple(record.trials[index].trial for index in stands.order if index in stands.near)
+
+
+def marked(table: Sequence[Mapping[str, Any]], near: Collection[str]) -> list[Json]:
+    """Return rows for a person: the ranks of the trials in `near` carry a mark, in place of the column that says so."""
+    shown = [{name: value for name, value in row.items() if name != NOISE} for row in table]
+    for row in shown:
+        if row["trial"] in near:
+            row["rank"] = f"{MARK}{row['rank']}"
+    return shown
 
 
 def shown_status(trial: TrialRow) -> str:
@@ -134,8 +200,12 @@ def short(value: object, column: str = "") -> str:
     if isinstance(value, float):
         if column == "seconds":
             return f"{value:.1f}"
-        return f"{value:.4f}" if column.startswith(("val_", "test_")) else f"{value:.4g}"
+        return f"{value:.4f}" if column.startswith(("val_", "test_", "mean_")) else f"{value:.4g}"
     return str(value)
+
+
+def _mean_column(search: SearchConfig) -> str:
+    return f"mean_{parse_objective(search.metrics[0]).metric}"
 
 
 def _quality(search: SearchConfig) -> list[Objective]:
@@ -183,7 +253,7 @@ def _check(names: Sequence[str], sort: str | None, top: int | None) -> None:
 
 def _sorted(table: list[Json], column: str, objective: Objective) -> list[Json]:
     """Return the rows by one column, those without a value last; equals keep their order."""
-    metric = column.removeprefix("val_").removeprefix("test_")
+    metric = column.removeprefix("val_").removeprefix("test_").removeprefix("mean_")
     if metric == objective.metric:
         descending = objective.maximize
     else:

@@ -30,6 +30,11 @@ class EpochRows:
         rows = take(self.table.whole(), self.indices).to_pylist()
         return [EpochResult.from_json(row_to_result(row), where="the record") for row in rows]
 
+    def metrics(self) -> list[tuple[int, Json]]:
+        """Return each one's number, and those of its metrics that have no column of their own."""
+        rows = take(self.table.select(["epoch", "metrics"]), self.indices).to_pylist()
+        return [(int(row["epoch"]), json.loads(row["metrics"] or "{}")) for row in rows]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRow:
@@ -47,6 +52,8 @@ class TrialRow:
     """Seconds since 1970."""
     sources: tuple[str | Mapping[str, Any], str | Mapping[str, Any]] = field(repr=False)
     """Assignment and configuration, parsed or as JSON text."""
+    confirms: str | None = None
+    """The trial whose configuration it trains again with another seed."""
     curve: tuple[EpochResult | EpochRows, ...] = field(default=(), repr=False)
     """The reported epochs in order of arrival, as objects or columns."""
 
@@ -63,6 +70,16 @@ class TrialRow:
             FormatError: If it is of a newer format.
         """
         return TrialConfig.from_json(_parsed(self.sources[1]), where=f"the configuration of {self.trial}")
+
+    def metric(self, epoch: int, name: str) -> float | None:
+        """Return a metric that has no column of its own, as the epoch reported it; None where it did not."""
+        for part in reversed(self.curve):
+            found = part.metrics() if isinstance(part, EpochRows) else [(part.epoch, part.metrics)]
+            for number, metrics in reversed(found):
+                if number == epoch:
+                    value: float | None = metrics.get(name)
+                    return value
+        return None
 
     @cached_property
     def epochs(self) -> tuple[EpochResult, ...]:

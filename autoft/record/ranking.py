@@ -1,13 +1,14 @@
 """Who leads: the order of trials by one objective, or by several."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoft.core.configs import SearchConfig
 from autoft.core.metrics import METRICS, Objective, parse_objective
+from autoft.record.choosing import ERROR, Contestant, choose
 from autoft.record.curves import Curves, curves
 from autoft.record.model import Record
 from autoft.record.pareto import fronts, losses
@@ -34,23 +35,54 @@ class Standing:
     """Positions of those that can be ranked, best first; of equals the earlier one."""
     fronts: list[int]
     """Of each trial, by position; 0: it cannot be ranked."""
+    near: frozenset[int] = frozenset()
+    """Positions of those within noise of the best; see `choosing`."""
+    noise: float | None = None
+    """The standard error of the best, if it is known."""
+    means: Mapping[int, float] = field(default_factory=dict)
+    """Of finalists that were trained with several seeds, by position: the mean of the objective."""
+    seeds: Mapping[int, int] = field(default_factory=dict)
+    """Of the same: how many seeds there are."""
 
 
-def compare(values: NDArray[np.float64], objectives: Sequence[Objective]) -> Standing:
-    """Return how trials stand by one objective, or by the front and within it by the first objective.
+def compare(
+    values: NDArray[np.float64],
+    objectives: Sequence[Objective],
+    contestants: Sequence[Contestant],
+    *,
+    num_finalists: int,
+    error_of: Callable[[int], float | None],
+) -> Standing:
+    """Return how trials stand by one objective, as `choosing` says, or by the front and within it by the first.
 
     Args:
         values: Shape (trials, objectives); a trial without the first cannot be ranked, one without another has the
             worst of that.
         objectives: Which way is better.
+        contestants: The trials; those that confirm others have no rank of their own.
+        num_finalists: How many of the first may win.
+        error_of: Returns the standard error of the first objective at a position, if it is known.
     """
     points = losses(values, objectives)
+    own_losses = points[:, 0].tolist()
+    points[[one.confirms is not None for one in contestants]] = np.nan
     able = np.isfinite(points[:, 0])
     points[~np.isfinite(points)] = np.inf
     points[~able] = np.nan
     own = fronts(points) if len(objectives) > 1 else [int(one) for one in able]
     order = sorted((int(index) for index in np.flatnonzero(able)), key=lambda index: (own[index], points[index, 0]))
-    return Standing(order=order, fronts=own)
+    if len(objectives) > 1:
+        return Standing(order=order, fronts=own)
+    choice = choose(order, own_losses, contestants, num_finalists=num_finalists, error_of=error_of)
+    sign = -1.0 if objectives[0].maximize else 1.0
+    return Standing(
+        order=choice.order,
+        fronts=own,
+        near=choice.near,
+        noise=choice.noise,
+        means={place: sign * mean for place, mean in choice.means.items()},
+        seeds=choice.seeds,
+    )
 
 
 def standing(record: Record, search: SearchConfig, found: Curves) -> Standing:
@@ -59,7 +91,7 @@ def standing(record: Record, search: SearchConfig, found: Curves) -> Standing:
     Args:
         record: What has happened.
         search: Says the metrics and limits.
-        found: The record's curves, with the column of each metric and limit.
+        found: The record's curves, with the column of each metric and limit, and the parameters.
     """
     objectives = [parse_objective(name) for name in search.metrics]
     best = chosen_rows(found, objectives[0])
@@ -72,14 +104,33 @@ def standing(record: Record, search: SearchConfig, found: Curves) -> Standing:
     for name, limit in search.limits.items():
         column = METRICS[name].column
         values[values_at(found.values[column], found.last_rows(column)) > limit] = np.nan
-    return compare(values, objectives)
+    sizes = values_at(found.values["parameters"], found.last_rows("parameters")).tolist()
+    contestants = [
+        Contestant(
+            trial=row.trial,
+            kind=row.kind,
+            status=row.status,
+            confirms=row.confirms,
+            size=size if np.isfinite(size) else None,
+        )
+        for row, size in zip(record.trials, sizes, strict=True)
+    ]
+
+    def error_of(place: int) -> float | None:
+        return record.trials[place].metric(int(found.epoch[best[place]]), ERROR.format(column=objectives[0].column))
+
+    return compare(values, objectives, contestants, num_finalists=search.num_finalists, error_of=error_of)
+
+
+def standing_of(record: Record, search: SearchConfig) -> Standing:
+    """Return how the trials of a record stand."""
+    columns = [*(parse_objective(name).column for name in search.metrics), *search.limits, "parameters"]
+    return standing(record, search, curves(record, list(dict.fromkeys(columns))))
 
 
 def leading(record: Record, search: SearchConfig, n: int) -> list[str]:
     """Return the names of the `n` leading trials, best first; fewer where fewer can win."""
-    columns = [*(parse_objective(name).column for name in search.metrics), *search.limits]
-    order = standing(record, search, curves(record, list(dict.fromkeys(columns)))).order
-    return [record.trials[index].trial for index in order[:n]]
+    return [record.trials[index].trial for index in standing_of(record, search).order[:n]]
 
 
 def winner(record: Record, search: SearchConfig) -> str | None:

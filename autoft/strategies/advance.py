@@ -1,13 +1,16 @@
 """How a history moves on: by a decision, and by a result."""
 
-from autoft.core.configs import TrialKind, TrialStatus
+from autoft.core.configs import TrialStatus
 from autoft.core.errors import WorkError
 from autoft.strategies.base import Continue, Decision, Done, History, Pause, Start, TrialView, Wait
+from autoft.strategies.finalists import name_of, searching
 
 
-def trial_name(history: History, kind: TrialKind) -> str:
-    """Return the name of the next trial of a kind: p01, p02, ... and t0001, t0002, ..."""
-    return f"p{history.num_probes + 1:02d}" if kind == "probe" else f"t{history.num_started + 1:04d}"
+def trial_name(history: History, start: Start) -> str:
+    """Return the name of a trial that starts: p01, p02, ...; t0001, t0002, ...; t0001-s2, its second seed."""
+    if start.confirms is not None:
+        return name_of(start.confirms, sum(view.confirms == start.confirms for view in history.trials) + 2)
+    return f"p{history.num_probes + 1:02d}" if start.kind == "probe" else f"t{history.num_started + 1:04d}"
 
 
 def decided(history: History, decision: Decision) -> History:
@@ -21,11 +24,12 @@ def decided(history: History, decision: Decision) -> History:
     if isinstance(decision, Start):
         _require_slot(history)
         view = TrialView(
-            trial=trial_name(history, decision.kind),
+            trial=trial_name(history, decision),
             kind=decision.kind,
             assignment=decision.assignment,
             until_epoch=decision.until_epoch,
             epoch_cost=decision.epoch_cost,
+            confirms=decision.confirms,
         )
         return history.replace(trials=(*history.trials, view))
     view = history.view(decision.trial)
@@ -49,13 +53,18 @@ def decided(history: History, decision: Decision) -> History:
 def stopped_status(history: History, view: TrialView) -> TrialStatus:
     """Return what a stopped trial is: a probe; completed if it has all its epochs; paused if time is up; else pruned.
 
-    A paused trial may be taken up again, by a resume with more seconds.
+    One that confirms has all its epochs when it has those of the trial that it repeats. A paused trial may be taken up
+    again, by a resume with more seconds.
     """
     if view.kind == "probe":
         return "probe"
+    if view.confirms is not None:
+        if view.epoch >= history.view(view.confirms).epoch:
+            return "completed"
+        return "paused" if history.time_is_up else "pruned"
     if view.epoch >= history.num_epochs:
         return "completed"
-    return "paused" if history.time_is_up else "pruned"
+    return "paused" if searching(history).time_is_up else "pruned"
 
 
 def reported(

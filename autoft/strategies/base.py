@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from autoft.core.configs import Budget, TrialKind, TrialStatus
+from autoft.core.configs import FINALISTS, Budget, TrialKind, TrialStatus
 from autoft.core.errors import ConfigError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.metrics import Objective
@@ -35,6 +35,8 @@ class TrialView:
     """Wall clock of its epochs so far; 0 in a deterministic search, where no clock decides."""
     transferability: float | None = None
     """Of a probe: the LogME of its backbone's features; None while it is not known, and of a trial."""
+    confirms: str | None = None
+    """Of a trial trained again with another seed: the trial whose configuration it has."""
 
     @property
     def epoch(self) -> int:
@@ -80,6 +82,12 @@ class History:
     """Wall clock of the search so far, over all resumes."""
     seconds_reserved: float = 0.0
     """Of `budget.seconds`, what the work after the last trial (the final test, the bundle) will need."""
+    confirm: int = 0
+    """Times that each finalist is trained again, with another seed, when the search is over."""
+    num_finalists: int = FINALISTS
+    """Leading trials that are the finalists."""
+    min_improvement: float | None = None
+    """No new trial starts once the rest of the budget promises less than this; None: whatever it promises."""
     evidence: Experience | None = None
     """What earlier searches found; None: the search learns from none."""
 
@@ -106,13 +114,18 @@ class History:
 
     @property
     def num_started(self) -> int:
-        """Trials started so far, probes left out."""
+        """Trials started so far, probes and those that confirm left out."""
         return sum(view.kind == "trial" for view in self.trials)
 
     @property
     def num_probes(self) -> int:
         """Probes started so far."""
         return sum(view.kind == "probe" for view in self.trials)
+
+    @property
+    def num_confirming(self) -> int:
+        """Trials started so far that train another trial's configuration again."""
+        return sum(view.kind == "confirm" for view in self.trials)
 
     @property
     def time_is_up(self) -> bool:
@@ -149,6 +162,9 @@ class History:
             "slots": self.slots,
             "seconds_used": self.seconds_used,
             "seconds_reserved": self.seconds_reserved,
+            "confirm": self.confirm,
+            "num_finalists": self.num_finalists,
+            "min_improvement": self.min_improvement,
             "evidence": None if self.evidence is None else self.evidence.to_json(),
         }
 
@@ -164,6 +180,9 @@ class History:
             slots=values["slots"],
             seconds_used=values["seconds_used"],
             seconds_reserved=values["seconds_reserved"],
+            confirm=values["confirm"],
+            num_finalists=values["num_finalists"],
+            min_improvement=values["min_improvement"],
             evidence=None if values["evidence"] is None else Experience.from_json(values["evidence"]),
         )
 
@@ -182,6 +201,8 @@ class Start:
     """The recipe that it trains."""
     epoch_cost: float = field(default=1.0, repr=False)
     """Predicted cost of an epoch, in the units of `costs.epoch_cost`."""
+    confirms: str | None = None
+    """Of kind `confirm`: the trial whose configuration is trained again with another seed."""
 
     def to_json(self) -> Json:
         """Return the JSON form, without the recipe and what follows from it: the trial's configuration holds that."""
@@ -191,6 +212,7 @@ class Start:
             "assignment": dict(self.assignment),
             "until_epoch": self.until_epoch,
             "reason": self.reason,
+            **({} if self.confirms is None else {"confirms": self.confirms}),
         }
 
 

@@ -29,7 +29,9 @@ from autoft.strategies.base import (
     Wait,
 )
 from autoft.strategies.costs import epoch_cost
+from autoft.strategies.finalists import confirm, is_confirming, judge, searching
 from autoft.strategies.prior import from_portfolio
+from autoft.strategies.promise import why_no_more
 
 SLACK = 1.25
 """Times what the epochs so far let expect: later ones may take longer."""
@@ -47,6 +49,9 @@ class Composite:
     Budget: `trials` counts what was started, probes left out. With `seconds` every decision grants one epoch, so
     that each trial is asked about at the end of each; the first one asked after the time is up stops, and the search
     is over with the longest epoch that was then in flight. Without it a decision grants all epochs up to the next rung.
+
+    With `confirm`, room is kept for it in the budget, and when the search is over the finalists are trained again with
+    other seeds; see `finalists`.
     """
 
     searcher: Searcher
@@ -54,6 +59,18 @@ class Composite:
 
     def next(self, history: History) -> Decision:
         """Return the next decision; the same for equal histories."""
+        if not history.confirm:
+            return self._search(history)
+        standing = next((view for view in history.trials if view.kind == "confirm" and view.stands), None)
+        if standing is not None:
+            return judge(history, standing)
+        if is_confirming(history):
+            return confirm(history, over="the search is over")
+        decision = self._search(searching(history))
+        return confirm(history, over=decision.reason) if isinstance(decision, Done) else decision
+
+    def _search(self, history: History) -> Decision:
+        """Decide on the search itself."""
         standing = next((view for view in history.trials if view.stands), None)
         if standing is not None:
             return self._judge(history, standing)
@@ -68,7 +85,8 @@ class Composite:
         """Decide what a free slot is for."""
         rungs = self.scheduler.rungs(history.num_epochs)
         time_is_short = _time_is_short(history)
-        is_last_call = time_is_short or not _may_start(history)
+        no_more = _why_no_more(history)
+        is_last_call = time_is_short or no_more is not None
         promotion = self.scheduler.promote(history, is_last_call=is_last_call)
         if promotion is None and is_last_call:
             promotion = _owed(history)
@@ -77,12 +95,11 @@ class Composite:
             return Continue(trial=promotion.trial, until_epoch=granted, reason=promotion.reason)
         if time_is_short and history.running:
             return Wait(reason="the time left is for those in flight")
-        if (started := self._start(history, rungs)) is not None:
+        if (started := self._start(history, rungs, no_more)) is not None:
             return started
-        reason = f"all {history.budget.trials} trials of the budget were started"
         if history.paused and not history.running:
-            return Stop(trial=history.paused[0].trial, reason=f"{reason}, and none that is paused is to go on")
-        return _pause(len(history.running), reason)
+            return Stop(trial=history.paused[0].trial, reason=f"{no_more}, and none that is paused is to go on")
+        return _pause(len(history.running), str(no_more))
 
     def _judge(self, history: History, view: TrialView) -> Decision:
         if view.kind == "probe":
@@ -102,11 +119,11 @@ class Composite:
             return Pause(trial=view.trial, reason=verdict.reason)
         return Continue(trial=view.trial, until_epoch=_granted(history, rungs, view.epoch), reason=verdict.reason)
 
-    def _start(self, history: History, rungs: tuple[int, ...]) -> Start | None:
+    def _start(self, history: History, rungs: tuple[int, ...], no_more: str | None) -> Start | None:
         backbones = ranking.probe_order(history.space)
         if history.num_probes < len(backbones) and ranking.may_probe(history):
             return _probe(history, backbones[history.num_probes])
-        if not _may_start(history):
+        if no_more is not None:
             return None
         if history.num_started == 0:
             return _trial(history, history.space.default(), rungs, "the space's default recipe is tried first")
@@ -114,8 +131,8 @@ class Composite:
         return _trial(history, suggestion.assignment, rungs, suggestion.reason)
 
 
-def build_strategy(searcher: StrategyConfig, scheduler: StrategyConfig) -> Strategy:
-    """Return the strategy that a searcher and a scheduler of the catalog make together.
+def build_strategy(searcher: StrategyConfig | Searcher, scheduler: StrategyConfig | Scheduler) -> Strategy:
+    """Return the strategy that a searcher and a scheduler make together, each of the catalog or as it is.
 
     Raises:
         ConfigError: If a name or an option is unknown, or an option's value not allowed.
@@ -125,7 +142,9 @@ def build_strategy(searcher: StrategyConfig, scheduler: StrategyConfig) -> Strat
     return Composite(searcher=other if one == other else one, scheduler=other)
 
 
-def _build(kind: catalog.Kind, config: StrategyConfig) -> Any:
+def _build(kind: catalog.Kind, config: Any) -> Any:
+    if not isinstance(config, StrategyConfig):
+        return config
     entry = catalog.entry(kind, config.name)
     names = [argument.name for argument in entry.arguments]
     for name, value in config.options.items():
@@ -138,8 +157,11 @@ def _build(kind: catalog.Kind, config: StrategyConfig) -> Any:
     return entry.load()(**config.options)
 
 
-def _may_start(history: History) -> bool:
-    return history.budget.trials is None or history.num_started < history.budget.trials
+def _why_no_more(history: History) -> str | None:
+    """Return, in words, why no new trial will start; None where one may."""
+    if history.budget.trials is not None and history.num_started >= history.budget.trials:
+        return f"all {history.budget.trials} trials of the budget were started"
+    return why_no_more(history)
 
 
 def _time_is_short(history: History) -> bool:

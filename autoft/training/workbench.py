@@ -156,15 +156,24 @@ class Workbench:
         )
 
     def quality(self, logits: Tensor, split: str) -> Json:
-        """Return loss and the metrics of the configuration by column name, None where not finite."""
+        """Return loss and the metrics of the configuration by column name, None where not finite.
+
+        On the validation split the first metric comes with its standard error over the rows.
+        """
         targets = self.targets(split)
         loss = torch.nn.functional.cross_entropy(logits.double(), targets).item()
         columns: Json = {f"{split}_loss": finite_or_none(loss)}
         names = quality_metrics(self.config.metrics)
         if not torch.isfinite(logits).all():
             return columns | {f"{split}_{name}": None for name in names}
-        values = evaluation.evaluate(names, targets.numpy(), self.task.predictions(logits).numpy())
-        return columns | {f"{split}_{name}": finite_or_none(values[name]) for name in names}
+        probabilities = self.task.predictions(logits).numpy()
+        values = evaluation.evaluate(names, targets.numpy(), probabilities)
+        columns |= {f"{split}_{name}": finite_or_none(values[name]) for name in names}
+        if split == "val":
+            columns[f"val_{names[0]}_stderr"] = evaluation.standard_error(
+                names[0], targets.numpy(), probabilities, self.config.seed
+            )
+        return columns
 
     def costs(self) -> Json:
         """Return parameters, latency_ms and peak_memory_mb; the latency is measured once."""

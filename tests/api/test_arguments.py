@@ -17,6 +17,10 @@ from autoft.core.errors import ConfigError
         ("seed", "0", "seed must be a whole number, not '0'."),
         ("seed", True, "seed must be a whole number, not True."),
         ("keep", None, "keep must be a whole number, not None."),
+        ("min_improvement", 0, "min_improvement must be a number above 0, not 0."),
+        ("min_improvement", "little", "min_improvement must be a number, not 'little'."),
+        ("confirm", 1.5, "confirm must be a whole number, not 1.5."),
+        ("confirm", -1, "confirm must be at least 0, not -1."),
         ("budget", {"trials": 3}, "budget must be an autoft.Budget, not {'trials': 3}."),
         ("resources", 2, "resources must be an autoft.Resources, not 2."),
         ("space", {"task": "x"}, "an autoft.SearchSpace, not {'task': 'x'}."),
@@ -50,3 +54,10 @@ def test_a_resume_takes_a_budget_alone(tmp_path: Path) -> None:
 def test_earlier_searches_may_be_given_as_a_list_of_paths() -> None:
     check_arguments(learn_from=[Path("runs/one"), "runs/two"])
     check_arguments(learn_from=Path("runs/one"))
+
+
+def test_a_front_is_not_confirmed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"by the mean of one metric, and accuracy, -log_loss are several; give one"):
+        autoft.search("pictures", metric=["accuracy", "-log_loss"], confirm=1, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="min_improvement is of one metric"):
+        autoft.search("pictures", metric=["accuracy", "-log_loss"], min_improvement=0.1, out=tmp_path / "run")

@@ -262,3 +262,18 @@ def test_two_metrics_keep_a_front_and_a_limit_leaves_out_the_backbone_that_break
     fronts = [event for event in read_events(Store.open(result.folder)) if event["event"] == "front"]
     assert fronts[-1]["trials"] == list(board["trial"][board["front"] == 1])
     assert 0 <= fronts[-1]["hypervolume"] <= 1
+
+
+def test_an_object_of_rays_decides_and_a_resume_asks_for_an_equal_one(search_here: SearchHere) -> None:
+    from ray.tune.schedulers import MedianStoppingRule
+
+    scheduler = MedianStoppingRule(grace_period=1)
+    first = search_here(scheduler=scheduler, searcher="random", budget=autoft.Budget(trials=1, epochs=1))
+    assert first.search.scheduler == autoft.StrategyConfig(name="ray-object:MedianStoppingRule")
+    more = autoft.Budget(trials=2)
+    with pytest.raises(autoft.UserError, match=r"go on with autoft.resume\(RUN, scheduler=...\), giving an equal one"):
+        autoft.resume(first.folder, more)
+    with pytest.raises(autoft.UserError, match="The searcher of this search is random, and a resume cannot change it"):
+        autoft.resume(first.folder, more, searcher="tpe", scheduler=scheduler)
+    grown = autoft.resume(first.folder, more, scheduler=scheduler)
+    assert [row.status for row in grown.record.trials] == ["probe", "probe", "completed", "completed"]

@@ -114,3 +114,14 @@ def test_no_live_table_is_drawn_where_stdout_is_no_terminal(capsys: pytest.Captu
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "[1:12] t0003 epoch 2 of 8: val_accuracy 0.81\n"
+
+
+def test_the_time_that_the_costs_let_expect_is_shown_where_no_less_is_given_and_runs_down() -> None:
+    no_limit = progress(budget=Budget(trials=8), best=None, seconds_left=200.0)
+    assert summary(no_limit, 72.0).endswith("1:12 used, about 3:20 left")
+    assert summary(no_limit, 82.0).endswith("1:22 used, about 3:10 left")
+    assert summary(progress(seconds_left=100.0), 72.0).endswith("1:12 used, about 1:40 left")
+    assert summary(progress(seconds_left=999.0), 72.0).endswith("1:12 used, 3:48 left")
+    lines: list[str] = []
+    LineView(lines.append)(no_limit)
+    assert lines == ["[1:12, about 3:20 left] t0003 epoch 2 of 8: val_accuracy 0.81\n"]

@@ -92,7 +92,7 @@ def test_an_empty_file_gives_nothing(file: Path) -> None:
         ("data: x\ntrails: 3\n", "Unknown key 'trails' at {path}:2. Did you mean 'trials'?"),
         ("data: x\n\ncpus-per-trial: 3\n", "Unknown key 'cpus-per-trial' at {path}:3. Did you mean 'cpus_per_trial'?"),
         ("config: other.yaml\n", "Unknown key 'config' at {path}:1."),
-        ("confirm: 2\n", "Unknown key 'confirm' at {path}:1."),
+        ("confirmed: 2\n", "Unknown key 'confirmed' at {path}:1."),
         ("trials: 8\ntrials: 9\n", "{path}:2 has the key 'trials' again, after {path}:1."),
         ("trials: [8\n", "{path}:2 is not valid YAML"),
         ("- trials\n", "{path}:1 is no map"),

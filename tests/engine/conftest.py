@@ -37,6 +37,8 @@ def make_search() -> Callable[..., SearchConfig]:
         deterministic: bool = False,
         limits: Json | None = None,
         metrics: tuple[str, ...] = ("accuracy",),
+        confirm: int = 0,
+        min_improvement: float | None = None,
     ) -> SearchConfig:
         space = SearchSpace.from_json({"task": "text-classification", **SPACE})
         return SearchConfig(
@@ -55,6 +57,8 @@ def make_search() -> Callable[..., SearchConfig]:
             keep=keep,
             deterministic=deterministic,
             limits=limits or {},
+            confirm=confirm,
+            min_improvement=min_improvement,
         )
 
     return make

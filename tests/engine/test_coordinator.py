@@ -6,6 +6,7 @@ from autoft.core.storage import Store
 from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
 from autoft.engine.job import Report
+from autoft.engine.replay import replay
 from autoft.engine.search import restore_ledger
 from autoft.record.reader import read_events, read_record
 from autoft.record.writer import RecordWriter
@@ -315,9 +316,9 @@ def trials_of(store):
     return [(r.trial, r.status, r.assignment, [(e.epoch, e.metrics) for e in r.epochs]) for r in record.trials]
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "asha-promote"])
-def test_a_kill_after_any_event_changes_nothing_that_the_search_does(make_search, tmp_path, scheduler):
-    search = make_search(trials=5, epochs=3, scheduler=scheduler)
+@pytest.mark.parametrize(("scheduler", "confirm"), [("asha", 0), ("asha-promote", 0), ("asha", 1)])
+def test_a_kill_after_any_event_changes_nothing_that_the_search_does(make_search, tmp_path, scheduler, confirm):
+    search = make_search(trials=5, epochs=3, scheduler=scheduler, confirm=confirm)
     whole = Bench(search, Store.open(tmp_path / "whole"), slots=1)
     drive(whole)
     events = list(read_events(whole.store))
@@ -403,3 +404,54 @@ def test_every_trial_that_ends_records_the_front_of_several_metrics(bench):
         (["t0001", "p01"], 0.0),
         (["t0001", "p01"], 0.125),
     ]
+
+
+def confirmed(bench, *values):
+    """Run a search of two trials with their curves in order, and the trainings that confirm them, up to its test."""
+    b = bench(slots=1, trials=4, epochs=2, confirm=1, keep=2)
+    given = iter(values)
+    while (job := b.coordinator.next_job()).kind == "trial":
+        last = 1 if job.trial == "p01" else 2
+        for epoch, value in enumerate(next(given), 1):
+            b.epoch(job.trial, epoch, value, "completed" if epoch == last else "running")
+    return b, job
+
+
+def test_finalists_are_trained_again_with_other_seeds_and_the_best_mean_is_tested(bench):
+    b, final = confirmed(bench, [0.1], [0.8, 0.9], [0.7, 0.8], [0.3, 0.2], [0.7, 0.75])
+    assert [row.trial for row in read_record(b.store).trials] == ["p01", "t0001", "t0002", "t0001-s2", "t0002-s2"]
+    one, again = (read_record(b.store).by_name[name].config for name in ("t0001", "t0001-s2"))
+    assert again.seed != one.seed
+    assert again.replace(seed=one.seed) == one
+    assert final.trial == "t0002"
+    assert final.config == one_config(b, "t0002")
+    assert b.coordinator.ledger.best_value("t0002") == 0.8
+
+
+def one_config(b, trial):
+    return b.coordinator.ledger[trial].config
+
+
+def test_a_trial_that_confirms_cannot_win_by_itself(bench):
+    b, final = confirmed(bench, [0.1], [0.8, 0.9], [0.7, 0.8], [0.8, 0.9], [0.99, 0.99])
+    assert b.coordinator.ledger.ranking() == ["t0001", "t0002", "p01"]
+    assert final.trial == "t0001"
+
+
+def test_a_confirmation_keeps_the_length_that_the_finalist_had_when_the_epochs_grow(bench):
+    b, _ = confirmed(bench, [0.1], [0.8, 0.9], [0.7, 0.8], [0.8, 0.9], [0.7, 0.8])
+    b.kill()
+    grown = bench(slots=1, store=b.store, trials=10, epochs=5, confirm=1, keep=2)
+    job = grown.coordinator.next_job()
+    assert (job.trial, job.config["epochs"]) == ("t0003", 5)
+    for epoch in range(1, 6):
+        grown.epoch("t0003", epoch, 0.1, "completed" if epoch == 5 else "running")
+    assert grown.coordinator.next_job().trial == "t0004"
+
+
+def test_a_search_that_promises_too_little_ends_before_its_budget_and_its_replay_agrees(make_search, tmp_path):
+    search, store = make_search(trials=30, epochs=1, min_improvement=10.0), Store.open(tmp_path)
+    drive(Bench(search, store, slots=1))
+    assert sum(row.kind == "trial" for row in read_record(store).trials) == 10
+    assert "promise" in read_record(store).decisions[-1].reason
+    assert replay(search, store).difference is None

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -6,8 +7,10 @@ import time
 
 import pytest
 
+from autoft.core.configs import StrategyConfig
 from autoft.core.errors import Interrupted, WorkError
 from autoft.core.storage import Store
+from autoft.engine.replay import replay
 from autoft.engine.search import run_search
 from autoft.record import RecordWriter, read_record
 
@@ -279,3 +282,26 @@ def test_a_deterministic_search_decides_the_same_however_long_its_epochs_take(ma
         seen.append([(d.action, d.trial, d.until_epoch, d.reason, d.logical) for d in record.decisions])
         assert sum("Keeping the logical order left workers idle" in note for note in record.notes) == 1
     assert seen[0] == seen[1]
+
+
+def test_finalists_are_trained_again_in_the_workers_and_the_best_mean_is_tested_and_kept(make_search, run_folder, spec):
+    heights = {"t0001": 0.9, "t0002": 0.8, "t0003": 0.3, "t0001-s2": 0.2, "t0002-s2": 0.7}
+    store = run_folder({name: {"curve": [height] * 2} for name, height in heights.items()})
+    outcome = run(make_search(trials=5, confirm=1, keep=2), store, spec)
+    assert statuses(store) == {"p01": "probe", **dict.fromkeys(heights, "completed")}
+    assert outcome.winner == "t0002"
+    assert store.read("best/winner.txt") == b"t0002"
+    assert sorted(store.list("checkpoints")) == ["t0001", "t0002"]
+
+
+def test_rays_own_searcher_and_scheduler_run_a_search_that_is_replayed(make_search, run_folder, spec):
+    search = dataclasses.replace(
+        make_search(trials=5, epochs=3, concurrent=1),
+        searcher=StrategyConfig(name="ray:HyperOptSearch", options={"n_initial_points": 2}),
+        scheduler=StrategyConfig(name="ray:AsyncHyperBandScheduler", options={"reduction_factor": 2}),
+    )
+    heights = {f"t{number:04d}": height for number, height in enumerate([0.5, 0.9, 0.1, 0.8, 0.2], 1)}
+    store = run_folder({trial: {"curve": [height] * 3} for trial, height in heights.items()})
+    assert run(search, store, spec).winner == "t0002"
+    assert {trial for trial, status in statuses(store).items() if status == "pruned"} == {"t0003", "t0005"}
+    assert replay(search, store).difference is None

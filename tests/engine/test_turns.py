@@ -121,9 +121,10 @@ def trials(store: Store) -> list[object]:
     return [(r.trial, r.status, r.assignment, [e.metrics for e in r.epochs]) for r in read_record(store).trials]
 
 
-@pytest.fixture(scope="module", params=["asha", "asha-promote"])
+@pytest.fixture(scope="module", params=[("asha", 0), ("asha-promote", 0), ("asha-promote", 2)], ids=str)
 def search(request: pytest.FixtureRequest, make_search: Callable[..., SearchConfig]) -> SearchConfig:
-    return make_search(trials=12, epochs=9, scheduler=request.param)
+    scheduler, confirm = request.param
+    return make_search(trials=12, epochs=9, scheduler=scheduler, confirm=confirm)
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +164,13 @@ def test_kills_change_no_decision(search, alone, tmp_path_factory, cuts, seed):
     assert decisions(store) == decisions(alone)
 
 
+@pytest.mark.parametrize("confirm", [0, 1])
 @pytest.mark.parametrize("scheduler", ["asha", "asha-promote", "none"])
-def test_a_replay_takes_every_decision_again_through_kills_and_a_larger_budget(make_search, tmp_path, scheduler):
-    search, store = make_search(trials=4, epochs=6, scheduler=scheduler, deterministic=True), Store.open(tmp_path)
+def test_a_replay_takes_every_decision_again_through_kills_and_a_larger_budget(
+    make_search, tmp_path, scheduler, confirm
+):
+    search = make_search(trials=4, epochs=6, scheduler=scheduler, deterministic=True, confirm=confirm)
+    store = Store.open(tmp_path)
     for steps, trials in ((7, 4), (1000, 4), (9, 7), (1000, 7)):
         grown = dataclasses.replace(search, budget=dataclasses.replace(search.budget, trials=trials))
         farm = Farm(grown, store, workers=2, arrival=random.Random(steps))

@@ -9,7 +9,16 @@ from sklearn import metrics as sk
 from autoft import evaluation
 from autoft.core.errors import ConfigError
 from autoft.core.metrics import METRICS
-from autoft.evaluation import PREDICTION_METRICS, confusion, evaluate, per_class, report, wilson, with_intervals
+from autoft.evaluation import (
+    PREDICTION_METRICS,
+    confusion,
+    evaluate,
+    per_class,
+    report,
+    standard_error,
+    wilson,
+    with_intervals,
+)
 
 ALL = list(PREDICTION_METRICS)
 
@@ -203,3 +212,31 @@ def test_the_report_is_json():
 def test_labels_that_do_not_fit_the_probabilities_are_refused():
     with pytest.raises(ValueError, match="3 columns of probabilities for 2 labels"):
         report(["accuracy"], *draws(8, 9, 3), ["a", "b"], 0)
+
+
+def test_the_standard_error_of_accuracy_is_that_of_a_share_with_two_right_and_two_wrong_rows_more():
+    right = np.tile([[0.9, 0.1]], (16, 1))
+    assert standard_error("accuracy", [0] * 12 + [1] * 4, right, seed=0) == pytest.approx((0.7 * 0.3 / 20) ** 0.5)
+    assert standard_error("accuracy", [0] * 16, right, seed=0) == pytest.approx((0.9 * 0.1 / 20) ** 0.5)
+
+
+def test_the_standard_error_of_log_loss_is_that_of_a_mean():
+    probabilities = np.array([[0.5, 0.5], [0.8, 0.2], [0.1, 0.9]])
+    losses = -np.log([0.5, 0.8, 0.9])
+    found = standard_error("log_loss", [0, 0, 1], probabilities, seed=0)
+    assert found == pytest.approx(np.std(losses, ddof=1) / 3**0.5)
+    assert standard_error("log_loss", [0], probabilities[:1], seed=0) is None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_standard_errors_are_about_a_quarter_of_the_intervals(name: str):
+    targets, probabilities = draws(3, 400, 3)
+    interval = with_intervals([name], targets, probabilities, seed=0)[name]
+    error = standard_error(name, targets, probabilities, seed=0)
+    assert error == pytest.approx((interval["high"] - interval["low"]) / (2 * 1.96), rel=0.3)
+    assert standard_error(name, targets, probabilities, seed=0) == error
+
+
+def test_an_undefined_metric_has_no_standard_error():
+    assert standard_error("roc_auc", [0, 0], [[0.5, 0.5]] * 2, seed=0) is None
+    assert standard_error("accuracy", [0], [[math.nan, 0.5]], seed=0) is None

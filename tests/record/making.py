@@ -12,7 +12,7 @@ from autoft.core.storage import Store
 from autoft.record import RecordWriter, read_events
 
 
-def search_config(*metrics: str) -> SearchConfig:
+def search_config(*metrics: str, confirm: int = 0) -> SearchConfig:
     return SearchConfig(
         task="image-classification",
         data=DataSpec(source="pictures"),
@@ -26,6 +26,7 @@ def search_config(*metrics: str) -> SearchConfig:
         resources=Resources(),
         address=None,
         seed=0,
+        confirm=confirm,
     )
 
 

@@ -35,7 +35,8 @@ def columns_of(assignment: dict[str, Any]) -> dict[str, Any]:
 
 
 def board(record: Record, *metrics: str, **options: Any) -> list[dict[str, Any]]:
-    return rows(record, search_config(*metrics), columns_of=columns_of, parameter_columns=PARAMETERS, **options)
+    search = options.pop("search", None) or search_config(*metrics)
+    return rows(record, search, columns_of=columns_of, parameter_columns=PARAMETERS, **options)
 
 
 @pytest.fixture(params=["journal", "sealed"])
@@ -53,7 +54,10 @@ def test_the_columns_are_those_of_the_interface_in_its_order():
         *("rank", "trial", "status", "front", "val_accuracy", "val_f1_macro", "test_accuracy", "test_f1_macro"),
         *("epochs", "seconds", "parameters", "latency_ms", "peak_memory_mb", "backbone.name", "batch_size"),
     ]
-    assert "front" not in column_names(search_config("accuracy"), PARAMETERS)
+    assert column_names(search_config("accuracy"), PARAMETERS) == [
+        *("rank", "trial", "status", "val_accuracy", "test_accuracy", "epochs", "seconds"),
+        *("parameters", "latency_ms", "peak_memory_mb", "backbone.name", "batch_size"),
+    ]
 
 
 def test_a_small_search_as_a_leaderboard(small: Record):

@@ -1,0 +1,165 @@
+"""The confirmation of a search: what of the budget it needs, and who trains again with which seed."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from autoft.strategies.base import Continue, Decision, Done, History, Start, Stop, TrialView, Wait
+
+SLACK = 1.25
+"""Times what a training took that is kept for another of it."""
+LARGEST_SHARE = 0.5
+"""Of the trials, and of the time, the most that is kept for the confirmation."""
+OUT = ("diverged", "failed")
+
+
+def finalists(history: History) -> list[TrialView]:
+    """Return the leading trials and probes, best first; of equals, the one that was started earlier."""
+    worst = -math.inf if history.objective.maximize else math.inf
+
+    def value(view: TrialView) -> float:
+        best = view.best(history.objective)
+        return worst if best is None else best
+
+    able = [
+        view
+        for view in history.trials
+        if view.kind != "confirm" and view.status not in OUT and view.values and view.values[-1] is not None
+    ]
+    return sorted(able, key=value, reverse=history.objective.maximize)[: history.num_finalists]
+
+
+def kept_trials(history: History) -> int:
+    """Return how many trials of the budget are kept for the confirmation: what it needs, at most half of them."""
+    if history.budget.trials is None:
+        return 0
+    return min(history.confirm * history.num_finalists, math.floor(LARGEST_SHARE * history.budget.trials))
+
+
+def kept_seconds(history: History) -> float:
+    """Return the seconds that are kept for what is left of the confirmation: at most half of those of the budget.
+
+    They include the longest epoch so far: when the search ends, one may still be in flight.
+    """
+    limit = history.budget.seconds
+    if limit is None:
+        return 0.0
+    needed = [SLACK * training_seconds(history, view) for view, _ in _due(history)]
+    if not needed:
+        return 0.0
+    longest = max(view.cost_seconds / view.epoch for view in history.trials if view.epoch)
+    whole = longest + max(*needed, sum(needed) / history.slots)
+    return min(whole, LARGEST_SHARE * (limit - history.seconds_reserved))
+
+
+def training_seconds(history: History, view: TrialView) -> float:
+    """Return what a trial's training took.
+
+    Where no seconds were seen, since nothing measured decides, it is its share, by predicted cost, of the time so far.
+    """
+    if view.cost_seconds > 0:
+        return view.cost_seconds
+    whole = sum(one.epoch * one.epoch_cost for one in history.trials)
+    return history.seconds_used * history.slots * view.epoch * view.epoch_cost / whole if whole else 0.0
+
+
+def searching(history: History) -> History:
+    """Return what the search itself may know: no trial that confirms, and a budget less what is kept for these."""
+    if not history.confirm:
+        return history
+    budget = history.budget
+    if budget.trials is not None:
+        budget = dataclasses.replace(budget, trials=budget.trials - kept_trials(history))
+    confirming = [view for view in history.running if view.kind == "confirm"]
+    return history.replace(
+        budget=budget,
+        trials=tuple(view for view in history.trials if view.kind != "confirm"),
+        slots=max(1, history.slots - len(confirming)),
+        seconds_reserved=history.seconds_reserved + kept_seconds(history),
+        confirm=0,
+    )
+
+
+def is_confirming(history: History) -> bool:
+    """Return whether the confirmation has begun and is not done: then the search does not go on."""
+    if any(view.kind != "confirm" for view in history.running):
+        return False
+    names = {view.trial for view in finalists(history)}
+    has_begun = any(view.confirms in names for view in history.trials)
+    return bool(history.running) or (has_begun and next(_due(history), None) is not None)
+
+
+def judge(history: History, view: TrialView) -> Decision:
+    """Return what becomes of a trial that confirms and stands: it trains as long as the one that it repeats did."""
+    confirmed = history.view(str(view.confirms))
+    if view.epoch >= confirmed.epoch:
+        return Stop(trial=view.trial, reason=f"it has trained as long as {confirmed.trial}")
+    if history.time_is_up:
+        return Stop(trial=view.trial, reason="the time is up")
+    return Continue(
+        trial=view.trial,
+        until_epoch=_granted(history, confirmed, view.epoch),
+        reason=f"on its way to epoch {confirmed.epoch}, where {confirmed.trial} ended",
+    )
+
+
+def confirm(history: History, *, over: str) -> Decision:
+    """Return the next step of the confirmation of a search that is over.
+
+    Args:
+        history: No trial of the search itself runs.
+        over: Why the search is over.
+    """
+    running = len(history.running)
+    done, whole = _num_done(history), history.confirm * sum(view.kind == "trial" for view in finalists(history))
+    so_far = f"{over}; {done} of {whole} trainings with other seeds are done"
+    if running >= history.slots:
+        return Wait(reason=f"{so_far}, and all {history.slots} slots are taken")
+    due = next(_due(history), None)
+    if due is None:
+        return _end(running, so_far)
+    view, number = due
+    trials, limit = history.budget.trials, history.budget.seconds
+    if trials is not None and history.num_started + history.num_confirming >= trials:
+        return _end(running, f"{so_far}, and all {trials} trials of the budget were started")
+    if limit is not None:
+        left = limit - history.seconds_reserved - history.seconds_used
+        if left <= training_seconds(history, view):
+            return _end(running, f"{so_far}, and the time left is too short for another")
+    return Start(
+        assignment=view.assignment,
+        kind="confirm",
+        until_epoch=_granted(history, view, 0),
+        reason=f"{view.trial} is a finalist: it is trained again with seed {number} of {history.confirm + 1}",
+        recipe=history.space.recipe(view.assignment),
+        epoch_cost=view.epoch_cost,
+        confirms=view.trial,
+    )
+
+
+def name_of(confirms: str, number: int) -> str:
+    """Return the name of the training of `confirms` with its seed `number`, of which its own is the first."""
+    return f"{confirms}-s{number}"
+
+
+def _due(history: History) -> Iterator[tuple[TrialView, int]]:
+    """Yield the trainings that were not started, seed by seed, the best finalist first; a probe has no seed."""
+    known = {view.trial for view in history.trials}
+    own = [view for view in finalists(history) if view.kind == "trial"]
+    for number in range(2, history.confirm + 2):
+        for view in own:
+            if name_of(view.trial, number) not in known:
+                yield view, number
+
+
+def _num_done(history: History) -> int:
+    names = {view.trial for view in finalists(history)}
+    return sum(view.confirms in names and view.status in ("completed", "diverged") for view in history.trials)
+
+
+def _granted(history: History, confirmed: TrialView, epoch: int) -> int:
+    return epoch + 1 if history.budget.seconds is not None else confirmed.epoch
+
+
+def _end(running: int, reason: str) -> Decision:
+    return Wait(reason=f"{reason}; {running} still in flight") if running else Done(reason=reason)

@@ -1,0 +1,163 @@
+"""The confirmation of a search: room in the budget, other seeds for the finalists, and what a cut changes."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoft.core.configs import Budget, StrategyConfig
+from autoft.strategies import Done, History, Start, TrialView, Wait, build_strategy
+from autoft.strategies.finalists import finalists, kept_seconds, kept_trials, searching
+from autoft.strategies.simulate import Simulation, simulate
+from tests.strategies.worlds import LOG_LOSS, accuracy_curve, history, trial
+
+
+def search(scheduler: str = "asha", **options: Any) -> Simulation:
+    strategy = build_strategy(StrategyConfig(name="random"), StrategyConfig(name=scheduler))
+    cost = options.pop("cost", lambda view: 1.0)
+    return simulate(strategy, history(**options), accuracy_curve, cost=cost)
+
+
+def starts(simulation: Simulation, kind: str) -> list[Start]:
+    return [one for one in simulation.decisions if isinstance(one, Start) and one.kind == kind]
+
+
+def confirming(simulation: Simulation) -> list[TrialView]:
+    return [view for view in simulation.history.trials if view.kind == "confirm"]
+
+
+def test_finalists_are_the_leading_trials_whose_last_value_is_finite_and_of_equals_the_earlier():
+    views = (
+        trial(1, [0.5, 0.9, 0.8], status="completed"),
+        trial(2, [0.9], status="pruned"),
+        trial(3, [0.95, None], status="diverged"),
+        trial(4, [0.95], status="failed"),
+        trial(5, [0.99, None], status="pruned"),
+        trial(6, [0.7], status="probe"),
+        trial(7, [0.99], status="completed", confirms="t0001").replace(kind="confirm"),
+    )
+    begun = history(trials=9).replace(trials=views)
+    found = [[view.trial for view in finalists(begun.replace(num_finalists=count))] for count in (2, 9)]
+    assert found == [["t0001", "t0002"], ["t0001", "t0002", "t0006"]]
+    lowest = finalists(history(objective=LOG_LOSS).replace(trials=views))
+    assert [view.trial for view in lowest] == ["t0001", "t0006", "t0002"]
+
+
+@pytest.mark.parametrize(("trials", "confirm", "kept"), [(12, 1, 3), (12, 2, 6), (12, 5, 6), (3, 1, 1), (1, 1, 0)])
+def test_what_the_confirmation_needs_is_kept_of_the_trials_but_half_at_most(trials, confirm, kept):
+    begun = history(trials=trials, confirm=confirm)
+    assert kept_trials(begun) == kept
+    assert searching(begun).budget.trials == trials - kept
+
+
+def test_of_the_seconds_are_kept_what_the_finalists_took_a_quarter_more_and_an_epoch_but_half_at_most():
+    views = tuple(trial(n, [0.1 * n] * 2, status="completed", cost_seconds=10.0 * n) for n in (1, 2, 3, 4))
+    begun = history(seconds=500.0, seconds_reserved=100.0, confirm=1, slots=2).replace(trials=views)
+    assert kept_seconds(begun) == 20 + 1.25 * (40 + 30 + 20) / 2
+    assert kept_seconds(begun.replace(slots=9)) == 20 + 1.25 * 40
+    assert kept_seconds(begun.replace(confirm=9)) == 200.0
+    assert searching(begun).seconds_reserved == 100.0 + 20 + 1.25 * 45
+
+
+def test_seconds_that_were_not_seen_follow_from_the_predicted_costs():
+    views = (trial(1, [0.5] * 3, epoch_cost=2.0), trial(2, [0.4] * 4, epoch_cost=1.0))
+    begun = history(seconds=500.0, seconds_used=100.0, confirm=1, num_finalists=1, slots=2).replace(trials=views)
+    assert kept_seconds(begun) == pytest.approx(1.25 * 200 * 6 / 10)
+
+
+def test_when_the_search_is_over_each_finalist_trains_as_long_again_with_every_other_seed_the_best_first():
+    done = search(trials=12, confirm=2, num_finalists=2, slots=1)
+    assert len(starts(done, "trial")) == 8
+    first, second = (view.trial for view in finalists(done.history))
+    assert [view.trial for view in confirming(done)] == [f"{first}-s2", f"{second}-s2", f"{first}-s3", f"{second}-s3"]
+    for view in confirming(done):
+        repeated = done.history.view(view.confirms)
+        assert (view.assignment, view.epoch, view.status) == (repeated.assignment, repeated.epoch, "completed")
+    kinds = [one.kind for one in done.decisions if isinstance(one, Start)]
+    assert kinds == ["probe"] * 2 + ["trial"] * 8 + ["confirm"] * 4
+    assert done.decisions[-1].reason.endswith("4 of 4 trainings with other seeds are done")
+
+
+def test_a_probe_has_no_other_seed():
+    def curve(view: TrialView) -> list[float | None]:
+        return [0.9] if view.kind == "probe" else [0.8] * 9
+
+    strategy = build_strategy(StrategyConfig(name="random"), StrategyConfig(name="none"))
+    done = simulate(strategy, history(trials=8, confirm=2, num_finalists=3), curve)
+    assert [view.trial for view in finalists(done.history)] == ["p01", "p02", "t0001"]
+    assert [view.trial for view in confirming(done)] == ["t0001-s2", "t0001-s3"]
+    assert "2 of 2 trainings" in done.decisions[-1].reason
+
+
+def test_a_budget_that_is_spent_cuts_the_confirmation_short_and_says_so():
+    done = search(trials=5, confirm=3, num_finalists=2, slots=1)
+    assert len(starts(done, "trial")) == 3
+    assert len(confirming(done)) == 2
+    end = done.decisions[-1]
+    assert isinstance(end, Done)
+    assert "2 of 6 trainings with other seeds are done, and all 5 trials of the budget were started" in end.reason
+
+
+def test_the_confirmation_keeps_within_the_seconds():
+    done = search(trials=None, seconds=60.0, confirm=1, num_finalists=2, slots=2, scheduler="none")
+    assert done.history.seconds_used == 60.0
+    assert [(view.status, view.epoch) for view in confirming(done)] == [("completed", 9)] * 2
+    assert done.decisions[-1].reason == "the time is up; 2 of 2 trainings with other seeds are done"
+
+
+def test_seconds_that_do_not_do_cut_the_confirmation_short_within_an_epoch_and_it_says_so():
+    def cost(view: TrialView) -> float:
+        return 10.0 if view.kind == "confirm" else 2.0
+
+    done = search(trials=None, seconds=60.0, confirm=1, num_finalists=4, slots=1, epochs=5, cost=cost, scheduler="none")
+    assert 60.0 <= done.history.seconds_used <= 60.0 + 10.0
+    assert [(view.status, view.epoch) for view in confirming(done)] == [("paused", 3)]
+    assert done.decisions[-1].reason == (
+        "the search is over; 0 of 2 trainings with other seeds are done, and the time left is too short for another"
+    )
+
+
+def test_more_seconds_go_on_with_a_confirmation_that_was_cut_short_before_the_search():
+    def cost(view: TrialView) -> float:
+        return 10.0 if view.kind == "confirm" else 2.0
+
+    options = {"trials": None, "seconds": 60.0, "confirm": 1, "num_finalists": 4, "slots": 1, "epochs": 5}
+    cut = search(cost=cost, scheduler="none", **options).history
+    strategy = build_strategy(StrategyConfig(name="random"), StrategyConfig(name="none"))
+    more = simulate(strategy, cut.replace(budget=Budget(epochs=5, seconds=90.0)), accuracy_curve, cost=cost)
+    first = more.decisions[0]
+    assert isinstance(first, Start)
+    assert first.confirms == "t0002"
+
+
+@given(
+    trials=st.integers(1, 14),
+    confirm=st.integers(1, 3),
+    count=st.integers(1, 4),
+    slots=st.integers(1, 4),
+    scheduler=st.sampled_from(["asha", "asha-promote", "none"]),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_confirmation_keeps_the_budget_and_the_slots_whatever_they_are(trials, confirm, count, slots, scheduler):
+    done = search(trials=trials, confirm=confirm, num_finalists=count, slots=slots, scheduler=scheduler, epochs=6)
+    assert len(starts(done, "trial")) + len(confirming(done)) <= trials
+    assert max(len(before.running) for before, _ in done.steps) <= slots
+    assert len(starts(done, "trial")) == trials - kept_trials(done.history)
+    names = [view.trial for view in done.history.trials]
+    assert len(set(names)) == len(names)
+    leading = [view.trial for view in finalists(done.history) if view.kind == "trial"]
+    whole = min(kept_trials(done.history), confirm * len(leading))
+    assert len(confirming(done)) == whole
+    assert {view.confirms for view in confirming(done)} <= set(leading)
+
+
+def test_a_confirmation_cut_anywhere_goes_on_as_if_nothing_had_been():
+    whole = search(trials=8, confirm=1, slots=1)
+    for number in range(len(whole.steps)):
+        before = History.from_json(json.loads(json.dumps(whole.steps[number][0].to_json())))
+        strategy = build_strategy(StrategyConfig(name="random"), StrategyConfig(name="asha"))
+        rest = simulate(strategy, before, accuracy_curve)
+        decided = [d for d in whole.decisions[number:] if not isinstance(d, Wait)]
+        assert [d for d in rest.decisions if not isinstance(d, Wait)] == decided
