@@ -88,7 +88,7 @@ class Updates:
         draws = torch.Generator().manual_seed(derive_seed(seed, "augmentation", epoch))
         if self.plan.start_epoch is not None:
             self.plan.start_epoch(epoch)
-        set_train_mode(bench.network)
+        set_train_mode(bench.network, keeps_statistics=self.plan.keeps_statistics)
         total = torch.zeros((), device=bench.execution.torch_device)
         rate, first, largest = 0.0, (epoch - 1) * self.num_updates, peak_lr(self._recipe["optimizer"])
         for step, batches in enumerate(self.deal(epoch), start=first):

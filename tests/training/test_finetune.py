@@ -61,7 +61,7 @@ def train(bench: Workbench, made: Plan, *, epochs: int = 3) -> nn.Module:
     for epoch in range(1, epochs + 1):
         if made.start_epoch is not None:
             made.start_epoch(epoch)
-        set_train_mode(bench.network)
+        set_train_mode(bench.network, keeps_statistics=made.keeps_statistics)
         nn.functional.cross_entropy(bench.network(images), targets).backward()
         if made.penalise is not None:
             made.penalise()
@@ -331,6 +331,20 @@ def test_lp_ft_needs_a_linear_head(set_up: SetUp) -> None:
         plan(bench)
 
 
+def test_lp_ft_of_a_network_of_batch_norms_starts_where_the_probe_ended(set_up: SetUp) -> None:
+    bench = set_up("lp_ft", backbone=RESNET)
+    made = plan(bench)
+    assert made.begin is not None
+    made.begin()
+    rows = torch.arange(bench.dataset.num_rows("train"))
+    batch = bench.inputs.finish(bench.inputs.batch(bench.encoded("train"), rows), torch.device("cpu"))
+    with torch.no_grad():
+        probed = bench.network.eval()(*batch)
+        set_train_mode(bench.network, keeps_statistics=made.keeps_statistics)
+        started = bench.network(*batch)
+    assert torch.equal(started, probed)
+
+
 @pytest.mark.parametrize("mode", ["norm_bias", "head", "full"])
 def test_a_network_of_batch_norms_learns_where_it_should(set_up: SetUp, mode: str) -> None:
     bench = set_up(mode, backbone=RESNET)
@@ -357,6 +371,13 @@ def test_frozen_parts_evaluate_and_parts_without_weights_follow_their_owner() ->
     learning.requires_grad_(False)
     set_train_mode(network)
     assert not any(part.training for part in network.modules())
+
+
+def test_batch_norms_whose_statistics_are_kept_evaluate_and_learn() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+    set_train_mode(network, keeps_statistics=True)
+    assert [part.training for part in network] == [True, False, True]
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_what_a_model_keeps_for_evaluation_is_forgotten() -> None:

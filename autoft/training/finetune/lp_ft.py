@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 def lp_ft(bench: "Workbench") -> Plan:
     """Let all weights learn, the head from the frozen probe's solution.
 
+    Batch norms keep their pretrained statistics: those of a batch give other features than the probe was solved on, to
+    which its solution means nothing.
+
     Raises:
         ConfigError: If the head is not linear.
 
@@ -33,4 +36,5 @@ def lp_ft(bench: "Workbench") -> Plan:
         groups=head_groups(bench) + layer_groups(bench, layer_decay=settings["layer_decay"]),
         begin=begin,
         penalise=l2_sp(settings["l2_sp"], pretrained(bench)),
+        keeps_statistics=True,
     )

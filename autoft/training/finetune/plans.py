@@ -23,6 +23,8 @@ class Plan:
     """Called with the epoch, counted from 1, before each; what it sets is a function of the epoch alone."""
     penalise: Callable[[], None] | None = None
     """Adds to the gradients of an update before they are clipped."""
+    keeps_statistics: bool = False
+    """Whether batch norms keep their statistics, and use them in training too."""
 
 
 Mode = Callable[["Workbench"], Plan]

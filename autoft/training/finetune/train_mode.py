@@ -2,16 +2,25 @@
 
 from torch import nn
 
+from autoft.training.norms import batch_norms
 
-def set_train_mode(network: nn.Module) -> None:
+
+def set_train_mode(network: nn.Module, *, keeps_statistics: bool = False) -> None:
     """Put a network into training mode, but for its frozen parts.
 
     A part that has parameters, none of which learns, goes into evaluation mode with all that it holds: its batch
     norms keep their statistics, and it drops nothing. A part without parameters follows the part that holds it.
+
+    Args:
+        network: As the trial's plan left it.
+        keeps_statistics: Whether its batch norms go into evaluation mode too; their weights learn all the same.
     """
     # By `train` itself, which some models (LeViT) override to forget what they keep for evaluation.
     network.train()
     _evaluate_frozen(network)
+    if keeps_statistics:
+        for norm in batch_norms(network).values():
+            norm.eval()
 
 
 def _evaluate_frozen(part: nn.Module) -> None:
