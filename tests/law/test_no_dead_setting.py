@@ -68,8 +68,7 @@ def cases() -> Iterator[Case]:
 def recipe_of(case: Case, value: Any, encoder: Path) -> tuple[Json, int]:
     """Return the recipe with that value and all else at its default, on a tiny backbone, and its epochs."""
     parameter = case.parameter
-    fixed = {**_branches_of(case.space, parameter), parameter.label: value}
-    assignment = case.space.default(fixed)
+    assignment = case.space.default({**_allowed(case), parameter.label: value})
     assert assignment.get(parameter.label) == value
     recipe = case.space.recipe(assignment)
     settings = recipe["backbone"] if case.in_backbone else {}
@@ -79,6 +78,16 @@ def recipe_of(case: Case, value: Any, encoder: Path) -> tuple[Json, int]:
     if parameter.label != "batch_size":
         recipe["batch_size"] = 8
     return _in_context(case, recipe)
+
+
+def _allowed(case: Case) -> Json:
+    """Return the branches around a parameter, and a mode in which the space forbids neither value."""
+    around = _branches_of(case.space, case.parameter)
+    for fixed in (around, {**around, "finetune": "full"}):
+        made = [case.space.default({**fixed, case.parameter.label: value}) for value in case.values]
+        if all(case.space.forbids(assignment) is None for assignment in made):
+            return fixed
+    raise AssertionError(f"{case.key} is forbidden in every mode.")
 
 
 def _branches_of(space: SearchSpace, parameter: Parameter) -> Json:

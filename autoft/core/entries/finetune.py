@@ -80,7 +80,7 @@ ENTRIES = (
         kind="finetune",
         name="lp_ft",
         target="autoft.training.finetune.lp_ft:lp_ft",
-        description="All weights; the head starts from the frozen probe's solution, and batch norms keep their statistics.",
+        description="All weights, from the probe's head; batch norms keep their statistics.",
         source="Kumar et al., arXiv:2202.10054",
         arguments=(_LAYER_DECAY, _L2_SP),
     ),
