@@ -55,6 +55,7 @@ def cut(search_here: SearchHere, tmp_path_factory: pytest.TempPathFactory) -> Se
             budget=autoft.Budget(trials=NUM_TRIALS, epochs=4),
             resources=autoft.Resources(concurrent=2),
             searcher="random",
+            scheduler="asha",
             listener=interrupt,
             out=folder,
             seed=1,
