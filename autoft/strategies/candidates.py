@@ -1,5 +1,6 @@
 """New configurations to choose from: draws from the space, and changes of the best that was tried."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,23 +27,27 @@ _Key = tuple[int, int, str | tuple[tuple[str, float], ...], int]
 
 
 def spread(history: History, encoding: Encoding, count: int) -> Assignment:
-    """Return the next of `count` configurations that lie in different layers of every parameter (a Latin hypercube).
+    """Return the next of `count` configurations that fill the space evenly, any few of its parameters too.
 
-    The layers of backbones are as wide as `ranking` finds them worth trials. Beyond `count`, and where what would be
-    next is forbidden, it is a draw.
+    Backbones have as much of it as `ranking` finds them worth trials. Beyond `count`, and where what would be next is
+    forbidden, it is a draw.
 
-    Reference: McKay et al., Technometrics 1979.
+    Reference: Owen, Scrambling Sobol' and Niederreiter-Xing points, Journal of Complexity 1998.
     """
-    rng = generator(history.seed, "spread", count)
     number = history.num_started
-    num_parameters = len(encoding.parameters)
-    layers_NP = rng.permuted(np.tile(np.arange(count), (num_parameters, 1)), axis=1).T
-    within_NP = rng.random((count, num_parameters))
-    if number < count:
-        assignment = encoding.decode(_favoured(history, encoding, (layers_NP[number] + within_NP[number]) / count))
+    if number < count and encoding.parameters:
+        assignment = encoding.decode(_favoured(history, encoding, _points(history.seed, encoding, count)[number]))
         if history.space.forbids(assignment) is None:
             return assignment
     return ranking.sampler(history)(generator(history.seed, "decision", number))
+
+
+def _points(seed: int, encoding: Encoding, count: int) -> np.ndarray:
+    """Return `count` points of the cube, or more up to the next power of 2."""
+    from scipy.stats import qmc
+
+    sobol = qmc.Sobol(len(encoding.parameters), rng=generator(seed, "spread"))
+    return np.asarray(sobol.random_base2(math.ceil(math.log2(count))))
 
 
 def _favoured(history: History, encoding: Encoding, positions_P: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ COMMON = 0.1
 """Variance of what all curves share over the epochs."""
 NOISE = 0.01
 """Variance that nothing explains."""
+MEMORY = 15.0
+"""Factors of e in epochs over which a curve forgets where it was."""
 SLOPE, SLOPE_SPREAD = 1.0, 1.0
 """Mean and standard deviation of how much of the value comes with each unit of what earlier searches let expect."""
 SHARED = 0.3
@@ -52,16 +54,14 @@ class Hyperparameters:
     """Variance that the configuration explains."""
     trial: float
     """Variance of a trial beside others of nearly the same configuration; its later epochs inherit it."""
-    memory: float
-    """Factors of e in epochs over which a curve forgets where it was; where it is short, late bloomers win."""
 
 
 class CurveModel:
     """The process given observations.
 
     cov((x, i, t), (x', i', t')) = CONSTANT + COMMON k(t, t') + a m(x, x') (SHARED + (1 - SHARED) k(t, t'))
-    + b [i = i'] k(t, t'), where m is Matérn 5/2 with a length a parameter, k(t, t') = exp(-|log t - log t'| / memory),
-    and a, b, the memory and the lengths are the hyperparameters. What earlier searches let expect, e(x), is its mean
+    + b [i = i'] k(t, t'), where m is Matérn 5/2 with a length a parameter, k(t, t') = exp(-|log t - log t'| / MEMORY),
+    and a, b and the lengths are the hyperparameters. What earlier searches let expect, e(x), is its mean
     times a slope that is itself uncertain: a mean SLOPE e(x), and SLOPE_SPREAD² e(x) e(x') more of covariance. So the
     observations say how far it is believed, and the process corrects it where they are near.
 
@@ -94,7 +94,7 @@ class CurveModel:
         seen, hyper = self._seen, self._hyper
         lengths_C = hyper.lengths[self._groups_C]
         alike_MN = matern(squared_distances(rows_MC / lengths_C, seen.rows / lengths_C))
-        near_MN = np.exp(-log_distances(epochs_M, seen.epochs) / hyper.memory)
+        near_MN = np.exp(-log_distances(epochs_M, seen.epochs) / MEMORY)
         own_MN = trials_M[:, None] == seen.trials[None]
         cov_MN = CONSTANT + COMMON * near_MN + hyper.trial * own_MN * near_MN
         cov_MN += SLOPE_SPREAD**2 * np.outer(expected_M, seen.expected)
@@ -118,9 +118,9 @@ def log_distances(epochs_M: np.ndarray, epochs_N: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(np.log(epochs_M)[:, None] - np.log(epochs_N)[None]))
 
 
-PRIOR = (1.0, 1.0, 0.5, 10.0)
-"""Medians, before anything is seen, of each length, of `configuration`, of `trial` and of `memory`."""
-SPREADS = (0.7, 1.0, 1.0, 1.0)
+PRIOR = (1.0, 1.0, 0.5)
+"""Medians, before anything is seen, of each length, of `configuration` and of `trial`."""
+SPREADS = (0.7, 1.0, 1.0)
 """Standard deviations of their logarithms."""
 
 
@@ -130,8 +130,8 @@ def learn(observations: Observations, groups_C: np.ndarray, *, num_steps: int = 
 
     likelihood = _Likelihood(observations, groups_C)
     found = minimize(likelihood, likelihood.start, jac=True, method="L-BFGS-B", options={"maxiter": num_steps})
-    *lengths, configuration, trial, memory = np.exp(found.x).tolist()
-    return Hyperparameters(lengths=np.array(lengths), configuration=configuration, trial=trial, memory=memory)
+    *lengths, configuration, trial = np.exp(found.x).tolist()
+    return Hyperparameters(lengths=np.array(lengths), configuration=configuration, trial=trial)
 
 
 class _Likelihood:
@@ -145,24 +145,25 @@ class _Likelihood:
         squares_NNC = (seen.rows[:, None] - seen.rows[None]) ** 2
         starts = np.searchsorted(groups_C, np.arange(num_parameters))
         self.squares_KP = np.add.reduceat(squares_NNC, starts, axis=2).reshape(size * size, num_parameters)
-        self.apart_NN = log_distances(seen.epochs, seen.epochs)
-        self.own_NN = (seen.trials[:, None] == seen.trials[None]).astype(float)
-        self.rest_NN = CONSTANT + NOISE * np.eye(size) + SLOPE_SPREAD**2 * np.outer(seen.expected, seen.expected)
-        counts = [num_parameters, 1, 1, 1]
+        near_NN = np.exp(-log_distances(seen.epochs, seen.epochs) / MEMORY)
+        self.share_NN = SHARED + (1 - SHARED) * near_NN
+        self.own_NN = (seen.trials[:, None] == seen.trials[None]) * near_NN
+        self.rest_NN = CONSTANT + COMMON * near_NN + NOISE * np.eye(size)
+        self.rest_NN += SLOPE_SPREAD**2 * np.outer(seen.expected, seen.expected)
+        counts = [num_parameters, 1, 1]
         self.start = np.repeat(np.log(PRIOR), counts)
         self.spreads = np.repeat(SPREADS, counts)
 
     def __call__(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
         """Return it with its gradient."""
         size = len(self.values)
-        inverse_squares_P = np.exp(-2 * logs[:-3])
-        configuration, trial, memory = np.exp(logs[-3:])
-        near_NN = np.exp(-self.apart_NN / memory)
-        share_NN = configuration * (SHARED + (1 - SHARED) * near_NN)
+        inverse_squares_P = np.exp(-2 * logs[:-2])
+        configuration, trial = np.exp(logs[-2:])
+        share_NN = configuration * self.share_NN
         scaled_NN = ROOT_5 * np.sqrt(self.squares_KP @ inverse_squares_P).reshape(size, size)
         decay_NN = np.exp(-scaled_NN)
         matern_NN = (1 + scaled_NN + scaled_NN**2 / 3) * decay_NN
-        cov_NN = self.rest_NN + COMMON * near_NN + share_NN * matern_NN + trial * self.own_NN * near_NN
+        cov_NN = self.rest_NN + share_NN * matern_NN + trial * self.own_NN
         inverse_NN = np.linalg.inv(cov_NN)
         weights_N = inverse_NN @ self.values
         _, log_determinant = np.linalg.slogdet(cov_NN)
@@ -170,16 +171,10 @@ class _Likelihood:
         pull_NN = inverse_NN - np.outer(weights_N, weights_N)
         # d matern / d(squared distance) = -5/6 (1 + scaled) exp(-scaled)
         fall_NN = pull_NN * share_NN * (-5 / 6) * (1 + scaled_NN) * decay_NN
-        # What of the covariance is in proportion to `near`, whose derivative by log memory is near x apart / memory.
-        fading_NN = near_NN * (COMMON + configuration * (1 - SHARED) * matern_NN + trial * self.own_NN)
         gradient = np.concatenate(
             [
                 -inverse_squares_P * (fall_NN.ravel() @ self.squares_KP),
-                [
-                    0.5 * (pull_NN * share_NN * matern_NN).sum(),
-                    0.5 * trial * (pull_NN * self.own_NN * near_NN).sum(),
-                    0.5 / memory * (pull_NN * fading_NN * self.apart_NN).sum(),
-                ],
+                [0.5 * (pull_NN * share_NN * matern_NN).sum(), 0.5 * trial * (pull_NN * self.own_NN).sum()],
             ]
         )
         offsets = (logs - self.start) / self.spreads

@@ -1,5 +1,6 @@
 import numpy as np
 
+from autoft.space import SearchSpace, Uniform
 from autoft.strategies.candidates import Pool, change, spread
 from autoft.strategies.encoding import Encoding
 from tests.strategies.worlds import branching_space, history, trial
@@ -13,8 +14,22 @@ def started(count: int, *, seed: int = 0):
 
 
 def test_a_spread_has_one_configuration_in_each_layer_of_each_range():
-    layers = [int(spread(started(n), ENCODING, 9)["batch_size"]) for n in range(9)]
-    assert sorted(layers) == [16, 16, 16, 32, 32, 32, 64, 64, 64]
+    space = SearchSpace(
+        task="image-classification",
+        backbone="timm:resnet18",
+        head={"name": "linear", "dropout": Uniform(0.0, 0.5)},
+        schedule={"name": "cosine", "warmup_fraction": Uniform(0.0, 0.2)},
+    )
+    encoding = Encoding(space)
+    now = history(space=space)
+    spreads = [
+        spread(now.replace(trials=tuple(trial(n + 1, [0.1]) for n in range(count))), encoding, 16)
+        for count in range(16)
+    ]
+    positions_NP = np.array([encoding.positions(one) for one in spreads])
+    assert np.sort(np.floor(16 * positions_NP), axis=0).T.tolist() == [list(range(16))] * 2
+    quarters = {tuple(corner) for corner in np.floor(4 * positions_NP).tolist()}
+    assert len(quarters) == 16
 
 
 def test_beyond_its_number_a_spread_is_a_draw():
