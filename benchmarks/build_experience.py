@@ -18,6 +18,7 @@ import logging
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -42,28 +43,28 @@ TRIED = (1, 2, 4)
 _log = logging.getLogger(__name__)
 
 
-def run(one: DataSet, folder: Path, seed: int) -> Path:
-    """Return the folder of a set's search, which is made if it is not there."""
-    out = folder / "runs" / one.task / f"{one.name}-{seed}"
-    if (out / "best" / "config.yaml").exists():
-        return out
+def searched(one: DataSet, folder: Path, **options: Any) -> autoft.SearchResult:
+    """Search a set, whose tables are written into `folder`, at its smallest inputs; options are those of a search."""
     tables = one.tables(folder)
-    result = autoft.search(
+    return autoft.search(
         tables["train"],
         target="label",
         val=tables["val"],
         test=tables["test"],
         space=f"{one.task}/quick",
         overrides=SMALLEST[one.task],
-        budget=BUDGET,
-        searcher="random",
-        scheduler="asha",
         resources=autoft.Resources(cpus_per_trial=1, concurrent=2),
         deterministic=True,
-        seed=seed,
-        out=out,
-        keep=1,
+        **options,
     )
+
+
+def run(one: DataSet, folder: Path, seed: int) -> Path:
+    """Return the folder of a set's search, which is made if it is not there."""
+    out = folder / "runs" / one.task / f"{one.name}-{seed}"
+    if (out / "best" / "config.yaml").exists():
+        return out
+    result = searched(one, folder, budget=BUDGET, searcher="random", scheduler="asha", seed=seed, out=out, keep=1)
     _log.info("%s, round %d: %s", one.name, seed, [row["val_accuracy"] for row in result.rows()])
     return out
 

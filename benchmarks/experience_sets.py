@@ -26,6 +26,9 @@ from autoft.data import packaged
 NUM_ROWS: Mapping[str, int] = {"train": 120, "val": 160, "test": 60}
 """Rows of each split; every class has its even part of them."""
 
+METRIC = "val_accuracy"
+"""The column that searches of them are ranked by."""
+
 Row = tuple[str, str]
 """A text, or a picture's path, and its label."""
 Task = Literal["image-classification", "text-classification"]

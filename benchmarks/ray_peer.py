@@ -13,8 +13,7 @@ from autoft.core.recipe import complete
 from autoft.core.seeds import derive_seed
 from autoft.core.storage import Store
 from autoft.space import Choice, SearchSpace
-
-METRIC = "val_accuracy"
+from benchmarks.experience_sets import METRIC
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,7 +26,8 @@ from autoft.core.configs import Budget, DataSpec, Resources, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.space import SearchSpace, load_space
-from benchmarks.experience_sets import SETS, DataSet
+from benchmarks.build_experience import SMALLEST
+from benchmarks.experience_sets import METRIC, SETS, DataSet
 
 SIDES = ("autoft", "Ray ASHA + HyperOpt")
 NUM_ROWS = 600
@@ -38,11 +39,6 @@ SPACES: Mapping[str, tuple[str, Json]] = {
     "emoji": ("image-classification/default", {"backbone.name": "timm:tf_efficientnet_lite0"}),
     "movie": ("text-classification/default", {"backbone.name": "hf:sentence-transformers/all-MiniLM-L6-v2"}),
 }
-SMALLEST: Mapping[str, Json] = {
-    "image-classification": {"backbone.input_size": 128},
-    "text-classification": {"backbone.max_length": 64},
-}
-METRIC = "val_accuracy"
 
 
 def space_of(name: str) -> SearchSpace:

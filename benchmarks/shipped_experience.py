@@ -15,7 +15,7 @@ from pathlib import Path
 import autoft
 from autoft.api.experience import build_experience
 from autoft.core.jsonable import Json
-from benchmarks.build_experience import SMALLEST
+from benchmarks.build_experience import searched
 from benchmarks.experience_sets import SETS, DataSet
 
 BUDGET = autoft.Budget(trials=5, epochs=3)
@@ -24,26 +24,13 @@ SIDES = ("default", "learning")
 
 def run(one: DataSet, side: str, seed: int, data: Path) -> Json:
     """Return how one search ended."""
-    tables = one.tables(data)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         others = Path(folder) / "others.parquet"
         if side == "learning":
             build_experience(["shipped"], out=others, without=[one.name])
-        result = autoft.search(
-            tables["train"],
-            target="label",
-            val=tables["val"],
-            test=tables["test"],
-            space=f"{one.task}/quick",
-            overrides=SMALLEST[one.task],
-            budget=BUDGET,
-            resources=autoft.Resources(cpus_per_trial=1, concurrent=2),
-            deterministic=True,
-            learn_from=[others] if side == "learning" else [],
-            seed=seed,
-            out=f"{folder}/run",
-        )
+        sources = [others] if side == "learning" else []
+        result = searched(one, data, budget=BUDGET, learn_from=sources, seed=seed, out=f"{folder}/run")
         rows = result.rows()
     trials = [row for row in rows if row["trial"].startswith("t")]
     ranked = [row for row in trials if row["rank"] is not None]

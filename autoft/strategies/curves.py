@@ -119,10 +119,9 @@ class Curves(Halving):
         return None if use is None or use.trial is None else Promotion(trial=use.trial, reason=use.words)
 
     def _num_startup(self, history: History) -> int:
-        if history.evidence is not None:
-            return 1 + PORTFOLIO
+        wanted = self.startup if history.evidence is None else 1 + PORTFOLIO
         trials = history.budget.trials
-        return self.startup if trials is None else min(self.startup, max(1, trials // 2))
+        return wanted if trials is None else min(wanted, max(1, trials // 2))
 
     def _has_opened(self, history: History) -> bool:
         """Return whether so many trials came to the first rung, or ended, that the model chooses."""

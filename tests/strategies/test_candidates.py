@@ -1,6 +1,8 @@
 import numpy as np
 
+from autoft.core.seeds import generator
 from autoft.space import SearchSpace, Uniform
+from autoft.strategies import ranking
 from autoft.strategies.candidates import Pool, change, spread
 from autoft.strategies.encoding import Encoding
 from tests.strategies.worlds import branching_space, history, trial
@@ -33,7 +35,9 @@ def test_a_spread_has_one_configuration_in_each_layer_of_each_range():
 
 
 def test_beyond_its_number_a_spread_is_a_draw():
-    SPACE.validate(spread(started(9), ENCODING, 9))
+    now = started(9)
+    drawn = ranking.sampler(now)(generator(now.seed, "decision", 9))
+    assert spread(now, ENCODING, 9) == drawn != spread(now, ENCODING, 10)
 
 
 def test_a_change_is_an_assignment_with_exactly_its_active_parameters():

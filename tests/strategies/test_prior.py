@@ -125,3 +125,10 @@ def test_the_probes_that_have_ended_tell_what_the_data_are_like():
     here = history(space=SPACE, evidence=past, trials=12).replace(trials=probes)
     assert target_of(here) == DataFacts(rows=50, probes={"timm:resnet18": 0.75})
     assert target_of(here.replace(objective=LOG_LOSS)) == DataFacts(rows=50)
+
+
+def test_a_short_search_that_learns_does_not_wait_for_more_trials_than_it_may_start():
+    strategy = Composite(searcher=(curves := Curves()), scheduler=curves)
+    done = simulate(strategy, history(trials=4, slots=1, evidence=PAST), accuracy_curve)
+    waiting = [one.trial for one in done.decisions if "waits for those it is compared with" in one.reason]
+    assert waiting == ["t0001"]
