@@ -7,6 +7,8 @@ from autoft.core.configs import Budget, EpochResult
 
 START_SECONDS = 1.0
 """Of the last work, what does not depend on the data: the trip to a worker, writing the bundle."""
+SLACK = 1.5
+"""Times the longest evaluation so far that the final test is given."""
 LARGEST_SHARE = 0.25
 """Of the budget, the most that is reserved: a search that only tests is none."""
 
@@ -39,7 +41,7 @@ class Clock:
         """What the final test is expected to take: it reads, encodes and evaluates rows as an evaluation does."""
         if self._limit is None:
             return 0.0
-        return min(START_SECONDS + 2 * self._evaluation, LARGEST_SHARE * self._limit)
+        return min(START_SECONDS + SLACK * self._evaluation, LARGEST_SHARE * self._limit)
 
     @property
     def time_is_up(self) -> bool:

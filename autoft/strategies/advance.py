@@ -2,6 +2,7 @@
 
 from autoft.core.configs import TrialStatus
 from autoft.core.errors import WorkError
+from autoft.strategies.affordable import why_no_epoch
 from autoft.strategies.base import Continue, Decision, Done, History, Pause, Start, TrialView, Wait
 from autoft.strategies.finalists import name_of, searching
 
@@ -51,7 +52,7 @@ def decided(history: History, decision: Decision) -> History:
 
 
 def stopped_status(history: History, view: TrialView) -> TrialStatus:
-    """Return what a stopped trial is: a probe; completed if it has all its epochs; paused if time is up; else pruned.
+    """Return what a stopped trial is: a probe, completed if it has all its epochs, paused for want of time, or pruned.
 
     One that confirms has all its epochs when it has those of the trial that it repeats. A paused trial may be taken up
     again, by a resume with more seconds.
@@ -61,10 +62,14 @@ def stopped_status(history: History, view: TrialView) -> TrialStatus:
     if view.confirms is not None:
         if view.epoch >= history.view(view.confirms).epoch:
             return "completed"
-        return "paused" if history.time_is_up else "pruned"
+        return _unfinished(history, view)
     if view.epoch >= history.num_epochs:
         return "completed"
-    return "paused" if searching(history).time_is_up else "pruned"
+    return _unfinished(searching(history), view)
+
+
+def _unfinished(history: History, view: TrialView) -> TrialStatus:
+    return "pruned" if why_no_epoch(history, view) is None else "paused"
 
 
 def reported(

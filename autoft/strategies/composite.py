@@ -1,7 +1,7 @@
 """A searcher and a scheduler as one strategy: probes, the default recipe, what experience says, then the searcher."""
 
-import math
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from autoft.core import catalog
@@ -11,6 +11,7 @@ from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.space import Choice, SearchSpace
 from autoft.strategies import ranking
+from autoft.strategies.affordable import TOO_SHORT, can_begin, why_no_epoch, without_unaffordable
 from autoft.strategies.base import (
     Assignment,
     Continue,
@@ -46,9 +47,9 @@ class Composite:
     returns less. A trial that is paused when nothing more can come is stopped, unless it is the time that is up: then a
     resume with more seconds may let it go on.
 
-    Budget: `trials` counts what was started, probes left out. With `seconds` every decision grants one epoch, so
-    that each trial is asked about at the end of each; the first one asked after the time is up stops, and the search
-    is over with the longest epoch that was then in flight. Without it a decision grants all epochs up to the next rung.
+    Budget: `trials` counts what was started, probes left out. With `seconds` every decision grants one epoch, and only
+    one that is expected to end in time; the first trial asked after the time is up stops, and the search is over with
+    the longest epoch that was then in flight. Without it a decision grants all epochs up to the next rung.
 
     With `confirm`, room is kept for it in the budget, and when the search is over the finalists are trained again with
     other seeds; see `finalists`.
@@ -79,7 +80,7 @@ class Composite:
             return _pause(num_running, "the time is up")
         if num_running >= history.slots:
             return Wait(reason=f"all {history.slots} slots are taken")
-        return self._fill(history)
+        return self._fill(without_unaffordable(history))
 
     def _fill(self, history: History) -> Decision:
         """Decide what a free slot is for."""
@@ -90,13 +91,15 @@ class Composite:
         promotion = self.scheduler.promote(history, is_last_call=is_last_call)
         if promotion is None and is_last_call:
             promotion = _owed(history)
+        if promotion is None and time_is_short and (best := _best_paused(history)) is not None:
+            promotion = Promotion(trial=best.trial, reason="the best of the paused, with no time left for a new one")
         if promotion is not None:
             granted = _granted(history, rungs, history.view(promotion.trial).epoch)
             return Continue(trial=promotion.trial, until_epoch=granted, reason=promotion.reason)
-        if time_is_short and history.running:
-            return Wait(reason="the time left is for those in flight")
         if (started := self._start(history, rungs, no_more)) is not None:
-            return started
+            if started.kind == "probe" or can_begin(history, started.epoch_cost):
+                return started
+            no_more = TOO_SHORT
         if history.paused and not history.running:
             return Stop(trial=history.paused[0].trial, reason=f"{no_more}, and none that is paused is to go on")
         return _pause(len(history.running), str(no_more))
@@ -106,8 +109,8 @@ class Composite:
             return Stop(trial=view.trial, reason="a probe has one epoch")
         if view.epoch >= history.num_epochs:
             return Stop(trial=view.trial, reason=f"it has trained all {history.num_epochs} epochs")
-        if history.time_is_up:
-            return Stop(trial=view.trial, reason="the time is up")
+        if why_not := why_no_epoch(history, view):
+            return Stop(trial=view.trial, reason=why_not)
         rungs = self.scheduler.rungs(history.num_epochs)
         if view.epoch in rungs:
             verdict = self.scheduler.judge(history, view)
@@ -166,19 +169,19 @@ def _why_no_more(history: History) -> str | None:
 
 def _time_is_short(history: History) -> bool:
     """Return whether the time left is what the best paused trial needs for the epochs that it lacks."""
-    limit = history.budget.seconds
-    paused = [view for view in history.paused if view.best(history.objective) is not None]
-    if limit is None or not paused:
+    limit, best = history.budget.seconds, _best_paused(history)
+    if limit is None or best is None:
         return False
-    worst = -math.inf if history.objective.maximize else math.inf
-
-    def value(view: TrialView) -> float:
-        best = view.best(history.objective)
-        return worst if best is None else best
-
-    best = (max if history.objective.maximize else min)(paused, key=value)
     needed = (history.num_epochs - best.epoch) * best.cost_seconds / best.epoch
     return limit - history.seconds_reserved - history.seconds_used <= SLACK * needed
+
+
+def _best_paused(history: History) -> TrialView | None:
+    """Return the paused trial of the best value; of equals, the one that was started earlier."""
+    sign = -1.0 if history.objective.maximize else 1.0
+    values = [(view.best(history.objective), view) for view in history.paused]
+    able = [(sign * value, view) for value, view in values if value is not None]
+    return min(able, key=itemgetter(0))[1] if able else None
 
 
 def _owed(history: History) -> Promotion | None:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
+from autoft.strategies.affordable import why_no_epoch
 from autoft.strategies.base import Continue, Decision, Done, History, Start, Stop, TrialView, Wait
 
 SLACK = 1.25
@@ -94,8 +95,8 @@ def judge(history: History, view: TrialView) -> Decision:
     confirmed = history.view(str(view.confirms))
     if view.epoch >= confirmed.epoch:
         return Stop(trial=view.trial, reason=f"it has trained as long as {confirmed.trial}")
-    if history.time_is_up:
-        return Stop(trial=view.trial, reason="the time is up")
+    if why_not := why_no_epoch(history, view):
+        return Stop(trial=view.trial, reason=why_not)
     return Continue(
         trial=view.trial,
         until_epoch=_granted(history, confirmed, view.epoch),

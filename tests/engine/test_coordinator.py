@@ -228,7 +228,7 @@ def test_time_is_reserved_for_the_final_test_from_the_evaluations_seen(bench):
         epoch=1, metrics={"val_accuracy": 0.5}, seconds=9.0, status="completed", is_best=True, timings={"evaluate": 4.0}
     )
     b.coordinator.reported(Report(kind="epoch", trial="p01", result=result.to_json()))
-    assert b.coordinator.clock.seconds_reserved == 9.0
+    assert b.coordinator.clock.seconds_reserved == 7.0
 
 
 def test_a_search_killed_anywhere_goes_on_with_the_same_names_and_counts_nothing_twice(bench):

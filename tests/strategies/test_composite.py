@@ -1,15 +1,22 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoft.core.configs import Budget, StrategyConfig
 from autoft.core.errors import ConfigError
 from autoft.strategies import Composite, Continue, Done, Start, Stop, Wait, build_strategy
-from autoft.strategies.asha import Asha
+from autoft.strategies.advance import decided
+from autoft.strategies.asha import Asha, AshaPromote
+from autoft.strategies.curves import Curves
 from autoft.strategies.random import Random
 from autoft.strategies.rungs import RunToEnd
+from autoft.strategies.simulate import simulate
 from autoft.strategies.tpe import TPE
 from tests.strategies.worlds import branching_space, history, trial
 
 RANDOM_ASHA = Composite(searcher=Random(), scheduler=Asha(grace=1))
+PROBES = tuple(trial(n, [0.5], status="probe").replace(trial=f"p{n:02d}", kind="probe") for n in (1, 2))
+"""Those of `branching_space`, ended."""
 
 
 def test_a_trial_that_stands_is_decided_on_before_anything_starts():
@@ -47,8 +54,7 @@ def test_the_first_start_is_the_probe_of_the_first_backbone():
 
 
 def test_a_trial_is_granted_the_epochs_up_to_the_first_rung():
-    probes = tuple(trial(n, [0.5], status="probe").replace(trial=f"p{n:02d}", kind="probe") for n in (1, 2))
-    now = history(epochs=27).replace(trials=probes)
+    now = history(epochs=27).replace(trials=PROBES)
     assert [
         Composite(searcher=Random(), scheduler=scheduler).next(now).until_epoch
         for scheduler in (Asha(grace=1), Asha(), RunToEnd())
@@ -61,11 +67,10 @@ def test_full_slots_mean_waiting():
 
 
 def test_a_spent_trial_budget_means_waiting_and_then_done():
-    probes = [trial(n, [0.5], status="probe").replace(trial=f"p{n:02d}", kind="probe") for n in (1, 2)]
-    now = history(trials=1).replace(trials=(*probes, trial(1, [], until=1)))
+    now = history(trials=1).replace(trials=(*PROBES, trial(1, [], until=1)))
     reason = "all 1 trials of the budget were started"
     assert RANDOM_ASHA.next(now) == Wait(reason=f"{reason}; 1 still in flight")
-    over = now.replace(trials=(*probes, trial(1, [0.5], status="failed")))
+    over = now.replace(trials=(*PROBES, trial(1, [0.5], status="failed")))
     assert RANDOM_ASHA.next(over) == Done(reason=reason)
 
 
@@ -84,6 +89,38 @@ def test_time_that_is_up_stops_all_that_stand_and_starts_nothing():
 def test_between_rungs_a_trial_goes_on_by_single_epochs_under_a_seconds_budget():
     now = history(seconds=100.0).replace(trials=(trial(1, [0.1, 0.2]),))
     assert RANDOM_ASHA.next(now) == Continue(trial="t0001", until_epoch=3, reason="on its way to rung 3")
+
+
+def test_an_epoch_that_would_not_end_in_time_is_not_begun():
+    limits = {"seconds": 100.0, "seconds_reserved": 20.0, "slots": 1}
+    standing = (*PROBES, trial(1, [0.1, 0.2], cost_seconds=20.0, epoch_cost=0.01))
+    exactly = history(**limits, seconds_used=70.0).replace(trials=standing)
+    assert RANDOM_ASHA.next(exactly) == Continue(trial="t0001", until_epoch=3, reason="on its way to rung 3")
+    late = exactly.replace(seconds_used=70.1)
+    reason = "the time left is too short for another epoch"
+    assert RANDOM_ASHA.next(late) == Stop(trial="t0001", reason=reason)
+    stopped = decided(late, RANDOM_ASHA.next(late))
+    assert stopped.view("t0001").status == "paused"
+    assert RANDOM_ASHA.next(stopped) == Done(reason=reason)
+
+
+def test_a_paused_trial_that_lacks_the_time_for_an_epoch_is_passed_over_for_one_that_has_it():
+    pausing = Composite(searcher=Random(), scheduler=AshaPromote(grace=1, reduction_factor=2))
+    slow = trial(1, [0.9], status="paused").replace(cost_seconds=30.0, epoch_cost=3.0)
+    fast = trial(2, [0.8], status="paused").replace(cost_seconds=5.0)
+    worse = [trial(n, [0.1], status="paused").replace(cost_seconds=5.0) for n in (3, 4)]
+    now = history(slots=1, seconds=100.0, seconds_used=60.0).replace(trials=(slow, fast, *worse))
+    assert [pausing.next(now.replace(seconds_used=used)).trial for used in (60.0, 80.0)] == ["t0001", "t0002"]
+
+
+@given(
+    st.floats(0.1, 1), st.floats(40, 200), st.integers(1, 3), st.sampled_from([Asha(grace=1), AshaPromote(), Curves()])
+)
+def test_a_search_by_time_ends_in_time_where_epochs_take_what_those_before_let_expect(cost, limit, slots, scheduler):
+    strategy = Composite(searcher=Random(), scheduler=scheduler)
+    begun = history(trials=None, seconds=limit, seconds_reserved=10.0, slots=slots)
+    done = simulate(strategy, begun, lambda view: [0.5] * 9, cost=lambda view: cost * view.epoch_cost)
+    assert limit - 10.0 - 12 * cost < done.history.seconds_used < limit - 10.0 + 1e-6  # no epoch costs above 11
 
 
 def test_names_and_options_of_the_catalog_build_the_strategy():

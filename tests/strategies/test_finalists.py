@@ -112,7 +112,7 @@ def test_seconds_that_do_not_do_cut_the_confirmation_short_within_an_epoch_and_i
         return 10.0 if view.kind == "confirm" else 2.0
 
     done = search(trials=None, seconds=60.0, confirm=1, num_finalists=4, slots=1, epochs=5, cost=cost, scheduler="none")
-    assert 60.0 <= done.history.seconds_used <= 60.0 + 10.0
+    assert 60.0 - 10.0 < done.history.seconds_used <= 60.0
     assert [(view.status, view.epoch) for view in confirming(done)] == [("paused", 3)]
     assert done.decisions[-1].reason == (
         "the search is over; 0 of 2 trainings with other seeds are done, and the time left is too short for another"
@@ -127,9 +127,10 @@ def test_more_seconds_go_on_with_a_confirmation_that_was_cut_short_before_the_se
     cut = search(cost=cost, scheduler="none", **options).history
     strategy = build_strategy(StrategyConfig(name="random"), StrategyConfig(name="none"))
     more = simulate(strategy, cut.replace(budget=Budget(epochs=5, seconds=90.0)), accuracy_curve, cost=cost)
+    assert [view.trial for view in cut.trials if view.kind == "confirm"] == ["t0002-s2"]
     first = more.decisions[0]
     assert isinstance(first, Start)
-    assert first.confirms == "t0002"
+    assert first.confirms == "t0001"
 
 
 @given(
