@@ -11,6 +11,8 @@ TOO_SHORT = "the time left is too short for another epoch"
 
 def why_no_epoch(history: History, view: TrialView) -> str | None:
     """Return why `view` trains no other epoch, that would be like those before it; None where there is time for it."""
+    if history.budget.seconds is None:
+        return None
     if history.time_is_up:
         return "the time is up"
     if view.cost_seconds == 0:
@@ -25,6 +27,8 @@ def can_begin(history: History, epoch_cost: float) -> bool:
         history: What is known.
         epoch_cost: Of the trial, in the units of `costs.epoch_cost`.
     """
+    if history.budget.seconds is None:
+        return True
     seen = [view for view in history.trials if view.kind == "trial" and view.cost_seconds > 0]
     units = sum(view.epoch * view.epoch_cost for view in seen)
     return not units or epoch_cost * sum(view.cost_seconds for view in seen) / units <= _seconds_left(history)
@@ -32,6 +36,8 @@ def can_begin(history: History, epoch_cost: float) -> bool:
 
 def without_unaffordable(history: History) -> History:
     """Return `history` with the paused trials that lack the time for an epoch as pruned: nobody can let them go on."""
+    if history.budget.seconds is None:
+        return history
     out = {view.trial for view in history.paused if why_no_epoch(history, view)}
     if not out:
         return history
@@ -41,5 +47,4 @@ def without_unaffordable(history: History) -> History:
 
 
 def _seconds_left(history: History) -> float:
-    limit = history.budget.seconds
-    return float("inf") if limit is None else limit - history.seconds_reserved - history.seconds_used
+    return float(history.budget.seconds or 0.0) - history.seconds_reserved - history.seconds_used

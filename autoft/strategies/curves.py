@@ -267,11 +267,15 @@ class Curves(Halving):
         so they stay the same over many decisions, and keeping them, which changes no decision, saves the work.
         """
         count = len(history.trials)
-        early = history.replace(trials=history.trials[: int(GROWTH ** math.floor(math.log(count, GROWTH)))])
-        few = self._reader.gather(early, rungs, encoding, Prior.of(early, rungs), limit=LEARNED_ON) or seen
-        content = b"".join(part.tobytes() for part in (few.rows, few.trials, few.epochs, few.values, few.expected))
+        early = history.trials[: int(GROWTH ** math.floor(math.log(count, GROWTH)))]
+        learned_of = (
+            (history.space, history.objective, history.evidence, rungs),
+            [(view.assignment, view.values, view.status == "failed") for view in early],
+        )
         known, hyperparameters = self._kept.get("hyperparameters", (None, None))
-        if known != content or not isinstance(hyperparameters, Hyperparameters):
+        if known != learned_of or not isinstance(hyperparameters, Hyperparameters):
+            then = history.replace(trials=early)
+            few = self._reader.gather(then, rungs, encoding, Prior.of(then, rungs), limit=LEARNED_ON) or seen
             hyperparameters = learn(few, encoding.groups_C)
-            self._kept["hyperparameters"] = (content, hyperparameters)
+            self._kept["hyperparameters"] = (learned_of, hyperparameters)
         return CurveModel(seen, encoding.groups_C, hyperparameters)

@@ -63,9 +63,9 @@ def from_portfolio(history: History) -> Suggestion | None:
     if history.evidence is None:
         return None
     lessons = lessons_of(history.space, history.evidence)
-    known = {key_of(assignment) for assignment in tried(history)}
+    known = tried(history)
     for place, assignment in enumerate(lessons.portfolio(PORTFOLIO), start=1):
-        if key_of(assignment) not in known:
+        if not any(one == assignment and key_of(one) == key_of(assignment) for one in known):
             reason = f"number {place} of a portfolio from {lessons.num_searches} earlier searches"
             return Suggestion(assignment=assignment, reason=reason)
     return None
@@ -91,8 +91,14 @@ def _best_first(history: History, rungs: tuple[int, ...]) -> list[TrialView]:
     for number, view in enumerate(history.trials):
         if view.kind != "trial" or view.status == "failed":
             continue
-        losses = [loss for rung in rungs if (loss := loss_at(history, view, rung)) is not None]
-        if losses:
-            loss = losses[-1]
-            found.append((math.inf if loss == math.inf else -len(losses), loss, number, view))
+        height, loss = next(
+            (
+                (place, loss)
+                for place in range(len(rungs) - 1, -1, -1)
+                if (loss := loss_at(history, view, rungs[place])) is not None
+            ),
+            (0, None),
+        )
+        if loss is not None:
+            found.append((math.inf if loss == math.inf else -height, loss, number, view))
     return [item[3] for item in sorted(found, key=lambda item: item[:3])]
