@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from autoft.api.searching import USUAL
+from autoft.api.request import USUAL
 from autoft.core.configs import Budget, StrategyConfig
 from autoft.core.metrics import Objective
 from autoft.strategies import Continue, Done, History, Start, Strategy, TrialView, Wait, build_strategy

@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoft import backbones
 from autoft.api.arguments import check_arguments
+from autoft.api.data_request import data_spec, refuse_within, split_overrides, with_options
 from autoft.api.experience import data_name, data_names, learned
 from autoft.api.folder import (
     find_dataset,
@@ -26,41 +25,37 @@ from autoft.api.folder import (
     write_quarantine,
     write_search,
 )
+from autoft.api.request import (
+    check_numbers,
+    check_share,
+    default_space,
+    grown,
+    is_of_ray,
+    metrics_of,
+    resumed_strategy,
+    strategies_of,
+    whole_budget,
+    within_limits,
+)
 from autoft.api.result import SearchResult
 from autoft.core import catalog
-from autoft.core.configs import Budget, DataSpec, Resources, SearchConfig, StrategyConfig
-from autoft.core.errors import ConfigError, DataError, DiskFullError, Interrupted, UserError, WorkError, nearest
-from autoft.core.metrics import METRICS, check_limits, parse_objective
-from autoft.core.paths import local_path
+from autoft.core.configs import Budget, Resources, SearchConfig, StrategyConfig
+from autoft.core.errors import ConfigError, DiskFullError, Interrupted, UserError, WorkError
+from autoft.core.metrics import check_limits
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
 from autoft.data import Prepared, prepare
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.engine.search import run_search
-from autoft.engine.strategy import config_of, strategy_of
 from autoft.record.lock import WriterLock
 from autoft.space import SearchSpace, load_space
-from autoft.strategies import Strategy
 from autoft.strategies.experience import Experience
 
 if TYPE_CHECKING:
     from autoft.engine.plugged import Searcher, TrialScheduler
 
-SEEDS = 2**32
-"""Seeds are below it, as numpy's and scikit-learn's are."""
-_OPTION_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "input": ((str,), "the name of a column"),
-    "drop_rare": ((bool,), "true or false"),
-    "seed": ((int,), f"a whole number from 0 to {SEEDS - 1}"),
-    "val_fraction": ((float, int), "a number between 0 and 1"),
-    "test_fraction": ((float, int), "a number between 0 and 1"),
-}
 REPORT_SECONDS = 2.0
 """Between two lines about the rows that are read."""
-USUAL = ("curves", "curves")
-"""Searcher and scheduler where the person names none."""
-DEFAULT_BUDGET = Budget(trials=32, epochs=12)
-"""Where neither the person nor the space says how much."""
 
 
 def search(
@@ -140,8 +135,8 @@ def search(
         overrides=overrides,
         metric=metric,
         budget=budget,
-        searcher=None if _is_of_ray(searcher) else searcher,
-        scheduler=None if _is_of_ray(scheduler) else scheduler,
+        searcher=None if is_of_ray(searcher) else searcher,
+        scheduler=None if is_of_ray(scheduler) else scheduler,
         resources=resources,
         address=address,
         out=out,
@@ -154,35 +149,31 @@ def search(
     )
     store = Store.open(out)
     require_empty(store, out)
-    metrics = _metrics(metric)
+    metrics = metrics_of(metric)
     kept_limits = check_limits(limits or {})
     budget = budget or Budget()
     resources = resources or Resources()
     sources = [learn_from] if isinstance(learn_from, str | Path) else list(learn_from)
-    strategies, strategy = _strategies(searcher, scheduler)
-    if keep < 1:
-        raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
-    _check_confirm(confirm, metrics)
-    _check_min_improvement(min_improvement, metrics)
-    if not 0 <= seed < SEEDS:
-        raise ConfigError(f"seed must be a whole number from 0 to {SEEDS - 1}, not {seed!r}.")
+    strategies, strategy = strategies_of(searcher, scheduler)
+    check_numbers(seed=seed, keep=keep, confirm=confirm, min_improvement=min_improvement, metrics=metrics)
     for source in (data, val, test):
-        _refuse_within(store, out, source)
+        refuse_within(store, out, source)
     if task is not None:
         catalog.entry("task", task, where="task")
     given_space = None if space is None else load_space(space, task)
-    data_overrides, space_overrides = _split_overrides(overrides or {})
+    data_overrides, space_overrides = split_overrides(overrides or {})
     check_request(resources, address)
-    spec = _data_spec(data, val, test, task=task or (given_space and given_space.task), target=target, group=group)
-    spec = _with_options(spec, {"seed": seed, **data_overrides})
+    spec = data_spec(data, val, test, task=task or (given_space and given_space.task), target=target, group=group)
+    spec = with_options(spec, {"seed": seed, **data_overrides})
     _say(listener, "reading the data", start)
     with scratch_folder("autoft-data-") as scratch:
         prepared = prepare(data, spec, out=scratch, val=val, test=test, progress=_counting(listener, start))
-        chosen = given_space or load_space(_default_space(prepared.task), prepared.task)
+        check_share(budget, prepared.num_rows["train"])
+        chosen = given_space or load_space(default_space(prepared.task), prepared.task)
         if chosen.task != prepared.task:
             raise ConfigError(f"The space '{chosen.name}' is for {chosen.task}, and the data are for {prepared.task}.")
         chosen = chosen.narrowed(space_overrides) if space_overrides else chosen
-        chosen, left_out = _within_limits(chosen, kept_limits)
+        chosen, left_out = within_limits(chosen, kept_limits)
         for backbone in chosen.backbones():
             backbones.locate(backbone)
         experience = learned(sources, task=prepared.task, space=chosen, dataset=prepared.path)
@@ -193,7 +184,7 @@ def search(
             space=chosen.to_json(),
             space_name=chosen.name,
             metrics=metrics,
-            budget=_whole_budget(budget, chosen.budget),
+            budget=whole_budget(budget, chosen.budget),
             searcher=strategies[0],
             scheduler=strategies[1],
             resources=resources,
@@ -252,21 +243,21 @@ def resume(
     check_arguments(budget=budget)
     store = Store.open(run)
     config = read_search(store, run)
-    _metrics(config.metrics)
-    strategy = _resumed_strategy(config, {"searcher": searcher, "scheduler": scheduler})
-    grown = config if budget is None else _grown(config, budget)
-    check_request(grown.resources, grown.address)
-    path = find_dataset(store, grown.fingerprint)
-    evidence = read_experience(store, grown)
-    if grown != config:
+    metrics_of(config.metrics)
+    strategy = resumed_strategy(config, {"searcher": searcher, "scheduler": scheduler})
+    asked = config if budget is None else grown(config, budget)
+    check_request(asked.resources, asked.address)
+    path = find_dataset(store, asked.fingerprint)
+    evidence = read_experience(store, asked)
+    if asked != config:
         lock = WriterLock(store.within("results"))
         try:
-            write_search(store, grown)
+            write_search(store, asked)
         finally:
             lock.release()
     with _resumable(run):
         run_search(
-            grown,
+            asked,
             store=store,
             dataset_path=str(path),
             listener=listener,
@@ -338,150 +329,6 @@ def _learning(experience: Experience | None, config: SearchConfig) -> Iterator[s
                 else ""
             )
         )
-
-
-def _refuse_within(store: Store, out: str | Path, source: Any) -> None:
-    """Refuse a run folder inside a folder of data: the next reader would take it for a class."""
-    if not isinstance(source, str | Path) or "://" in str(source) or not store.is_local:
-        return
-    folder, run = Path(os.path.realpath(local_path(source))), Path(os.path.realpath(store.path()))
-    if folder.is_dir() and run.is_relative_to(folder):
-        raise ConfigError(f"The output folder '{out}' lies in the data folder '{source}'; give one outside of it.")
-
-
-def _metrics(metric: str | Sequence[str] | None) -> tuple[str, ...]:
-    given = ["accuracy"] if metric is None else [metric] if isinstance(metric, str) else list(metric)
-    if not given:
-        raise ConfigError("metric is empty; leave it out for accuracy.")
-    for name in given:
-        parse_objective(name)
-    if METRICS[given[0].removeprefix("-")].is_cost:
-        raise ConfigError(f"The first metric ranks the trials and must tell how good they are, not '{given[0]}'.")
-    return tuple(dict.fromkeys(given))
-
-
-def _check_confirm(confirm: int, metrics: Sequence[str]) -> None:
-    if confirm < 0:
-        raise ConfigError(f"confirm must be at least 0, not {confirm}.")
-    if confirm and len(metrics) > 1:
-        raise ConfigError(f"confirm ranks by the mean of one metric, and {', '.join(metrics)} are several; give one.")
-
-
-def _check_min_improvement(value: float | None, metrics: Sequence[str]) -> None:
-    if value is None:
-        return
-    if not 0 < value < math.inf:
-        raise ConfigError(f"min_improvement must be a number above 0, not {value}.")
-    if len(metrics) > 1:
-        raise ConfigError(f"min_improvement is of one metric, and {', '.join(metrics)} are several; give one.")
-
-
-def _within_limits(space: SearchSpace, limits: Mapping[str, float]) -> tuple[SearchSpace, list[str]]:
-    """Return the space without the backbones that surely break the limit on parameters, and a line that names these.
-
-    Raises:
-        ConfigError: If none is left.
-    """
-    limit = limits.get("parameters", math.inf)
-    sizes = {name: _num_parameters(name) for name in (backbone["name"] for backbone in space.backbones())}
-    over = {name: size for name, size in sizes.items() if size > limit}
-    if not over:
-        return space, []
-    if len(over) == len(sizes):
-        smallest = min(over, key=over.__getitem__)
-        raise ConfigError(
-            f"Every backbone of the space '{space.name}' has more than {limit:,.0f} parameters; the smallest is "
-            f"{smallest} with {over[smallest]:,}."
-        )
-    left = [name for name in sizes if name not in over]
-    line = f"Left out, since they have more than {limit:,.0f} parameters: {', '.join(over)}."
-    return space.narrowed({"backbone.name": {"choice": left}}), [line]
-
-
-def _num_parameters(backbone: str) -> int:
-    """Return the published parameters of a backbone, 0 where they are not known."""
-    return int(catalog.entry("backbone", backbone).facts.get("parameters", 0))
-
-
-def _strategies(searcher: Any, scheduler: Any) -> tuple[tuple[StrategyConfig, StrategyConfig], Strategy]:
-    """Return both as configs, and the strategy that they make."""
-    one, other = searcher or USUAL[0], scheduler or USUAL[1]
-    found = config_of("searcher", one), config_of("scheduler", other)
-    return found, strategy_of(*found, objects={"searcher": one, "scheduler": other})
-
-
-def _resumed_strategy(config: SearchConfig, objects: Mapping[str, Any]) -> Strategy:
-    for kind, known in (("searcher", config.searcher), ("scheduler", config.scheduler)):
-        given = objects[kind]
-        if given is not None and config_of(kind, given) != known:
-            raise ConfigError(
-                f"The {kind} of this search is {known.name}, and a resume cannot change it; leave it out."
-            )
-    return strategy_of(config.searcher, config.scheduler, objects=objects)
-
-
-def _is_of_ray(given: Any) -> bool:
-    return any(cls.__module__.startswith("ray.") for cls in type(given).__mro__)
-
-
-def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    data = {key.removeprefix("data."): value for key, value in overrides.items() if key.startswith("data.")}
-    return data, {key: value for key, value in overrides.items() if not key.startswith("data.")}
-
-
-def _data_spec(data: Any, val: Any, test: Any, **given: Any) -> DataSpec:
-    def path(value: Any, name: str) -> str | None:
-        if value is None or not isinstance(value, str | Path):
-            return None
-        text = str(value)
-        if not text:
-            raise DataError(f"The path of the {name} is empty.")
-        return text if "://" in text else str(local_path(text))
-
-    return DataSpec(source=path(data, "data"), val=path(val, "val data"), test=path(test, "test data"), **given)
-
-
-def _with_options(spec: DataSpec, options: Mapping[str, Any]) -> DataSpec:
-    allowed = ("input", "val_fraction", "test_fraction", "drop_rare", "seed")
-    for name in options:
-        if name not in allowed:
-            raise ConfigError(
-                f"Unknown option 'data.{name}'.{nearest(name, allowed)} Allowed: "
-                f"{', '.join(f'data.{option}' for option in allowed)}."
-            )
-    for name, (allowed_types, wanted) in _OPTION_TYPES.items():
-        if name not in options:
-            continue
-        value = options[name]
-        if type(value) not in allowed_types or (name == "seed" and not 0 <= value < SEEDS):
-            raise ConfigError(f"data.{name} must be {wanted}, not {value!r}.")
-    return dataclasses.replace(spec, **options)
-
-
-def _default_space(task: str) -> str:
-    return str(catalog.entry("task", task).facts["space"])
-
-
-def _whole_budget(given: Budget, space: Budget | None) -> Budget:
-    """Fill what is open from the space."""
-    base = space or Budget()
-    epochs = given.epochs or base.epochs or DEFAULT_BUDGET.epochs
-    trials = given.trials or base.trials or DEFAULT_BUDGET.trials
-    return Budget(trials=trials, epochs=epochs, seconds=given.seconds)
-
-
-def _grown(config: SearchConfig, budget: Budget) -> SearchConfig:
-    changes = {}
-    for name in ("trials", "epochs", "seconds"):
-        new, old = getattr(budget, name), getattr(config.budget, name)
-        if new is None:
-            continue
-        if old is not None and new < old:
-            raise ConfigError(
-                f"The search has a budget of {old:g} {name}; a resume can raise it, not lower it to {new:g}."
-            )
-        changes[name] = new
-    return dataclasses.replace(config, budget=dataclasses.replace(config.budget, **changes))
 
 
 def _counting(

@@ -30,6 +30,16 @@ Trials = Annotated[
     int | None, _budget(parsing.count, "N", _TRIALS, "the space's; as many as the time holds, if --time is given")
 ]
 Epochs = Annotated[int | None, _budget(parsing.count, "N", _EPOCHS, "the space's")]
+EpochsPerPass = Annotated[
+    int,
+    typer.Option(
+        parser=parsing.count,
+        metavar="N",
+        help="Epochs in which a trial goes over the training rows once: with 4 an epoch is a quarter of the data, so "
+        "that trials are compared, and given up, sooner.",
+        rich_help_panel=BUDGET,
+    ),
+]
 Time = Annotated[float | None, _budget(parsing.duration, "DURATION", _TIME, "no limit")]
 
 TrialsInAll = Annotated[int | None, _budget(parsing.count, "N", f"{_TRIALS} In all, not in addition.", "as before")]

@@ -175,6 +175,7 @@ def search(
     ] = None,
     trials: options.Trials = None,
     epochs: options.Epochs = None,
+    epochs_per_pass: options.EpochsPerPass = 1,
     time: options.Time = None,
     concurrent: Annotated[
         int | None,
@@ -270,7 +271,7 @@ def search(
             space=space,
             overrides=overrides or None,
             metric=metric or None,
-            budget=_budget(trials, epochs, time),
+            budget=_budget(trials, epochs, time, epochs_per_pass),
             searcher=searcher,
             scheduler=scheduler,
             resources=Resources(
@@ -306,12 +307,11 @@ def resume(
     print_result(result)
 
 
-def _budget(trials: int | None, epochs: int | None, seconds: float | None) -> "Budget | None":
+def _budget(trials: int | None, epochs: int | None, seconds: float | None, epochs_per_pass: int = 1) -> "Budget | None":
     from autoft.core.configs import Budget
 
-    if trials is None and epochs is None and seconds is None:
-        return None
-    return Budget(trials=trials, epochs=epochs, seconds=seconds)
+    budget = Budget(trials=trials, epochs=epochs, seconds=seconds, epochs_per_pass=epochs_per_pass)
+    return None if budget == Budget() else budget
 
 
 @contextmanager

@@ -81,9 +81,11 @@ class Budget:
     """The most epochs for one trial."""
     seconds: float | None = None
     """Wall clock of the whole command, set-up, probes and final test included, added up over resumes."""
+    epochs_per_pass: int = 1
+    """Epochs in which a trial goes over the training rows once: above 1, an epoch is a share of the data."""
 
     def __post_init__(self) -> None:
-        for name in ("trials", "epochs", "seconds"):
+        for name in ("trials", "epochs", "seconds", "epochs_per_pass"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -243,6 +245,8 @@ class TrialConfig:
     """The space's choice with every default filled in: backbone, finetune, optimizer, schedule, ..."""
     epochs: int
     """Epochs that the learning-rate schedule heads for, and the most that are trained."""
+    epochs_per_pass: int = 1
+    """Epochs in which the training rows are gone over once."""
     metrics: tuple[str, ...]
     """As in `SearchConfig`; the first decides which epoch is the best."""
     seed: int

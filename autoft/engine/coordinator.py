@@ -337,6 +337,7 @@ class Coordinator:
             data={**dataclasses.asdict(self._search.data), "fingerprint": self._search.fingerprint},
             recipe=complete(decision.recipe, task=self._search.task),
             epochs=self._num_epochs(decision) if confirmed is None else confirmed["epochs"],
+            epochs_per_pass=1 if decision.kind == "probe" else self._search.budget.epochs_per_pass,
             metrics=self._search.metrics,
             seed=derive_seed(self._search.seed, "trial", trial),
         ).to_json()

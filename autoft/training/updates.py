@@ -59,8 +59,10 @@ class Updates:
         self.is_frozen = not any(id(parameter) in learning for parameter in bench.network.backbone.parameters())
         """Whether no weight of the backbone learns in any epoch."""
         self.optimizer = build_optimizer(recipe["optimizer"], plan.groups)
-        num_rows = bench.dataset.num_rows("train")
-        self.num_updates = math.ceil(num_rows / (recipe["batch_size"] * recipe["accumulation"]))
+        num_rows, parts = bench.dataset.num_rows("train"), bench.config.epochs_per_pass
+        wanted = math.ceil(num_rows / (recipe["batch_size"] * recipe["accumulation"] * parts))
+        self.num_updates = min(wanted, num_rows // parts)
+        """Of an epoch."""
         num_steps = self.num_updates * self._epochs
         self.schedule = build_schedule(recipe["schedule"], num_steps=num_steps)
         self.average = build_averaging(recipe["averaging"], bench.network, num_steps)
@@ -89,19 +91,20 @@ class Updates:
         if self.plan.start_epoch is not None:
             self.plan.start_epoch(epoch)
         set_train_mode(bench.network, keeps_statistics=self.plan.keeps_statistics)
-        total = torch.zeros((), device=bench.execution.torch_device)
+        total, num_rows = torch.zeros((), device=bench.execution.torch_device), 0
         rate, first, largest = 0.0, (epoch - 1) * self.num_updates, peak_lr(self._recipe["optimizer"])
         for step, batches in enumerate(self.deal(epoch), start=first):
             rate = largest * self.schedule.factor(step)
             set_learning_rate(self.optimizer, rate)
             total += self._update(batches, draws, epoch)
+            num_rows += sum(map(len, batches))
             if self.average is not None:
                 self.average.update(bench.network, step)
             if (step - first) % CHECK_EVERY == 0 and not math.isfinite(total.item()):
                 break
         if self.average is not None and self.average.fresh_statistics:
             self._compute_statistics(self.average)
-        return total.item() / bench.dataset.num_rows("train"), rate
+        return total.item() / num_rows, rate
 
     @torch.no_grad()
     def _compute_statistics(self, average: Average) -> None:
@@ -123,11 +126,17 @@ class Updates:
                 bench.heartbeat()
 
     def deal(self, epoch: int) -> Iterator[list[Rows]]:
-        """Yield the rows of each update of an epoch in batches of nearly equal size, of `micro_batch` at most."""
+        """Yield the rows of each update of an epoch in batches of nearly equal size, of `micro_batch` at most.
+
+        A pass over the rows is dealt whole; each of its epochs takes the next share of its updates.
+        """
         bench, seed = self.bench, self.bench.config.seed
+        parts = bench.config.epochs_per_pass
+        number, part = divmod(epoch - 1, parts)
         lengths = bench.inputs.lengths(bench.encoded("train")).numpy()
-        sampled = self._sample(bench.dataset.targets("train"), generator(seed, "sampling", epoch))
-        for places in deal(lengths[sampled], self.num_updates, generator(seed, "order", epoch)):
+        sampled = self._sample(bench.dataset.targets("train"), generator(seed, "sampling", number + 1))
+        dealt = deal(lengths[sampled], self.num_updates * parts, generator(seed, "order", number + 1))
+        for places in dealt[part * self.num_updates : (part + 1) * self.num_updates]:
             yield np.array_split(sampled[places], math.ceil(len(places) / bench.execution.micro_batch))
 
     def _update(self, batches: list[Rows], draws: torch.Generator, epoch: int) -> Tensor:

@@ -200,6 +200,8 @@ def test_a_resume_with_more_trials_goes_on_counting(grown: Grown) -> None:
         assert now[trial]["val_accuracy"] == kept[trial]["val_accuracy"]
     with pytest.raises(autoft.UserError, match="a resume can raise it, not lower it to 2"):
         autoft.resume(grown.result.folder, autoft.Budget(trials=2))
+    with pytest.raises(autoft.UserError, match="The search has 1 epochs_per_pass, and a resume cannot change it"):
+        autoft.resume(grown.result.folder, autoft.Budget(epochs_per_pass=2))
 
 
 def test_data_in_memory_are_searched_resumed_and_reproduced_with(grown: Grown) -> None:

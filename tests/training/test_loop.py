@@ -125,6 +125,34 @@ def test_every_row_is_trained_on_once_an_epoch(make_config: Make, colours: Datas
     assert sorted(np.concatenate([rows for batches in updates for rows in batches]).tolist()) == list(range(36))
 
 
+@pytest.mark.parametrize(("parts", "sizes"), [(1, (7, 6)), (3, (5, 3)), (4, (32, 1)), (7, (1, 5)), (36, (4, 1))])
+def test_the_epochs_of_a_pass_train_on_every_row_once_in_equal_shares(
+    parts: int, sizes: tuple[int, int], make_config: Make, colours: Dataset, tmp_path: Path
+) -> None:
+    batch_size, updates = sizes
+    config = make_config(batch_size=batch_size, epochs=6).replace(epochs_per_pass=parts)
+    trial = open_here(config, colours, tmp_path)
+    passes = [[list(trial._updates.deal(first + part)) for part in range(1, parts + 1)] for first in (0, parts)]
+    orders = []
+    for epochs in passes:
+        assert [len(epoch) for epoch in epochs] == [updates] * parts
+        orders.append([row for epoch in epochs for batches in epoch for row in np.concatenate(batches).tolist()])
+        assert sorted(orders[-1]) == list(range(36))
+    assert orders[0] != orders[1]
+
+
+def test_a_share_of_the_data_has_its_own_mean_loss_and_goes_on_after_a_kill(
+    make_config: Make, colours: Dataset, tmp_path: Path, run: Run
+) -> None:
+    config = make_config(epochs=4, batch_size=6).replace(epochs_per_pass=3)
+    whole = run(config)
+    assert [result.epoch for result in whole] == [1, 2, 3, 4]
+    assert all(0.0 < result.metrics["train_loss"] < 3.0 for result in whole)
+    open_here(config, colours, tmp_path / "cut").run_epoch()
+    rest = open_here(config, colours, tmp_path / "cut", epochs_recorded=1)
+    assert rest.run_epoch().weights_sha256 == whole[1].weights_sha256
+
+
 def test_accumulated_batches_step_like_one_large_batch(make_config: Make, colours: Dataset, tmp_path: Path) -> None:
     backbone = {"name": "timm:test_vit", "weights": "none", "input_size": 160}
     weights = []
