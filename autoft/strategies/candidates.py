@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoft.core.seeds import generator
-from autoft.space import Choice
-from autoft.strategies import ranking
+from autoft.strategies import leaning, ranking
 from autoft.strategies.base import Assignment, History, TrialView
 from autoft.strategies.encoding import Encoding
 
@@ -29,17 +28,19 @@ _Key = tuple[int, int, str | tuple[tuple[str, float], ...], int]
 def spread(history: History, encoding: Encoding, count: int) -> Assignment:
     """Return the next of `count` configurations that fill the space evenly, any few of its parameters too.
 
-    Backbones have as much of it as `ranking` finds them worth trials. Beyond `count`, and where what would be next is
+    Each leans toward the default recipe, some more and some less. Beyond `count`, and where what would be next is
     forbidden, it is a draw.
 
     Reference: Owen, Scrambling Sobol' and Niederreiter-Xing points, Journal of Complexity 1998.
     """
     number = history.num_started
+    weight = leaning.weight_of(number)
     if number < count and encoding.parameters:
-        assignment = encoding.decode(_favoured(history, encoding, _points(history.seed, encoding, count)[number]))
+        point_P = _points(history.seed, encoding, count)[number]
+        assignment = leaning.decoder(history, encoding, weight)(point_P)
         if history.space.forbids(assignment) is None:
             return assignment
-    return ranking.sampler(history)(generator(history.seed, "decision", number))
+    return leaning.sampler(history, encoding, weight)(generator(history.seed, "decision", number))
 
 
 def _points(seed: int, encoding: Encoding, count: int) -> np.ndarray:
@@ -48,16 +49,6 @@ def _points(seed: int, encoding: Encoding, count: int) -> np.ndarray:
 
     sobol = qmc.Sobol(len(encoding.parameters), rng=generator(seed, "spread"))
     return np.asarray(sobol.random_base2(math.ceil(math.log2(count))))
-
-
-def _favoured(history: History, encoding: Encoding, positions_P: np.ndarray) -> np.ndarray:
-    """Return the positions with that of the backbone moved to where it lies among backbones of unequal shares."""
-    moved_P = positions_P.copy()
-    for place, parameter in enumerate(encoding.parameters):
-        shares_V = ranking.shares(history, parameter)
-        if shares_V is not None and isinstance(parameter.domain, Choice):
-            moved_P[place] = ranking.placed(float(positions_P[place]), shares_V, parameter.domain)
-    return moved_P
 
 
 class Pool:
@@ -72,12 +63,13 @@ class Pool:
         self._kept: dict[_Key, tuple[Assignment, list[Assignment]]] = {}
 
     def draws(self, history: History, count: int) -> list[Assignment]:
-        """Return `count` draws from the space."""
+        """Return `count` draws from the space, that lean some more and some less."""
         weights = ranking.weights(history)
         key = (history.seed, history.num_started // RENEWED, tuple(weights.items()), count)
         if key not in self._kept:
-            rng, sample = generator(*key[:2], "draws"), ranking.sampler(history, weights)
-            self._keep(key, {}, [sample(rng) for _ in range(count)])
+            rng = generator(*key[:2], "draws")
+            samples = [leaning.sampler(history, self._encoding, weight) for weight in leaning.WEIGHTS]
+            self._keep(key, {}, [samples[number % len(samples)](rng) for number in range(count)])
         return self._kept[key][1]
 
     def changes(self, history: History, best: Sequence[TrialView], count: int) -> list[Assignment]:

@@ -9,7 +9,7 @@ import numpy as np
 from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
 from autoft.space import Choice, Parameter
-from autoft.strategies import ranking
+from autoft.strategies import leaning, ranking
 from autoft.strategies.base import Assignment, History, Suggestion
 from autoft.strategies.encoding import Encoding, is_ordered
 from autoft.strategies.parzen import Categories, Density, Numbers
@@ -67,7 +67,8 @@ class TPE:
             if (assignment := next(new, None)) is not None:
                 return Suggestion(assignment=assignment, reason="among the best by earlier searches")
         if evidence is None:
-            assignment, _ = draw(history, ranking.sampler(history))
+            weight = leaning.weight_of(history.num_started)
+            assignment, _ = draw(history, leaning.sampler(history, self._encoding(history), weight))
             return Suggestion(
                 assignment=assignment, reason=f"a random draw: fewer than {self.startup} trials came to rung {rungs[0]}"
             )
