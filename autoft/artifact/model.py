@@ -145,6 +145,16 @@ class Model:
                 report(start + len(part))
         return np.concatenate(parts)
 
+    def why_unusable(self, rows: Sequence[str | bytes]) -> dict[int, str]:
+        """Return why rows cannot be read or decoded, by their places in `rows`; empty where all can."""
+        found = {}
+        for place in range(len(rows)):
+            try:
+                self._encoded(rows[place : place + 1], place)
+            except DataError as error:
+                found[place] = str(error)
+        return found
+
     def _encoded(self, part: Sequence[str | bytes], start: int) -> Any:
         """Return rows as the network's inputs are stored; an error names the row, or its number from 1."""
         place = start

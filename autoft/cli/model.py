@@ -3,19 +3,24 @@
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from autoft.cli import options, parsing
 from autoft.cli.output import cell, emit, on_terminal, print_table, say
 from autoft.cli.predictions import CHUNK, open_sink, sink_form
+from autoft.core.errors import DataError, WorkError
 from autoft.core.jsonable import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from autoft.artifact import Model
+    from autoft.data.unlabelled import LazyInputs
+
+SHOWN = 20
+"""Inputs without a prediction that are named."""
 
 
 def predict(
@@ -34,25 +39,58 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Predict the label and the probabilities of every input."""
+    """Predict the label and the probabilities of every input.
+
+    An input that cannot be read is named, the others are predicted all the same; the exit code is 1 then.
+    """
     form = sink_form(out)
     from autoft import api
 
     model = api.load(bundle)
     names, raw = model.read(inputs, stdin=sys.stdin)
+    unusable: list[str] = []
     with open_sink(out, form, model.labels) as write:
-        for rows in _predicted(model, names, raw):
+        for rows in _predicted(model, names, raw, unusable):
             write(rows)
     if out is not None:
-        say(f"{len(names)} predictions are in {out}.")
+        say(f"{len(names) - len(unusable)} predictions are in {out}.")
+    if unusable:
+        for reason in unusable[:SHOWN]:
+            say(reason)
+        more = f"; the first {SHOWN} are named above" if len(unusable) > SHOWN else ""
+        raise WorkError(f"{len(unusable)} of {len(names)} inputs have no prediction{more}.")
 
 
-def _predicted(model: "Model", names: "Sequence[str]", raw: "Sequence[Any]") -> "Iterator[list[Json]]":
-    """Yield rows of input, label, probability and probabilities, a chunk at a time."""
+def _predicted(
+    model: "Model", names: "Sequence[str]", raw: "LazyInputs", unusable: list[str]
+) -> "Iterator[list[Json]]":
+    """Yield rows of input, label, probability and probabilities, a chunk at a time.
+
+    Args:
+        model: Predicts.
+        names: Of the inputs.
+        raw: The inputs.
+        unusable: Gets a sentence for each input that cannot be read.
+
+    Raises:
+        DataError: If none of the inputs can be read.
+    """
     for start in range(0, len(names), CHUNK):
-        probabilities = model.probabilities(raw[start : start + CHUNK])
+        places: Sequence[int] = range(start, min(start + CHUNK, len(names)))
+        try:
+            probabilities = model.probabilities(raw.take(places))
+        except DataError:
+            reasons = model.why_unusable(raw.take(places))
+            unusable += reasons.values()
+            places = [place for place in places if place - start not in reasons]
+            if len(unusable) == len(names):
+                raise
+            if not places:
+                continue
+            probabilities = model.probabilities(raw.take(places))
         rows = []
-        for name, row in zip(names[start : start + CHUNK], probabilities, strict=True):
+        for place, row in zip(places, probabilities, strict=True):
+            name = names[place]
             best = int(row.argmax())
             by_label = dict(zip(model.labels, map(float, row), strict=True))
             rows.append(

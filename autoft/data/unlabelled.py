@@ -53,6 +53,10 @@ class LazyInputs(Sequence[str | bytes]):
         """Return what messages call the input at a place."""
         return self._places[place].name
 
+    def take(self, places: Iterable[int]) -> "LazyInputs":
+        """Return the inputs at places, in their order."""
+        return LazyInputs([self._places[place] for place in places])
+
     @overload
     def __getitem__(self, place: int) -> str | bytes: ...
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,21 @@ def test_a_broken_picture_is_refused_and_no_file_is_made(
     assert list(tmp_path.iterdir()) == [broken]
     assert main(["predict", bundle, str(broken)]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_of_many_pictures_a_broken_one_is_named_and_the_others_are_predicted(
+    bundle: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "pictures", tmp_path / "a.jsonl"
+    shutil.copytree(pictures, folder)
+    (folder / "blue" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert main(["predict", bundle, str(folder), "--out", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert f"'{folder}/blue/broken.png' cannot be used: " in captured.err
+    assert captured.err.endswith("1 of 7 inputs have no prediction.\n")
+    assert f"6 predictions are in {out}.\n" in captured.err
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["input"] for row in rows] == [f"{folder}/{c}/{n}.png" for c in ("blue", "red") for n in range(3)]
 
 
 def test_an_evaluation_in_json_has_the_pinned_form(
