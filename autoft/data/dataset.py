@@ -13,6 +13,7 @@ import pyarrow as pa
 from autoft.core.configs import FORMAT, SPLITS, check_format
 from autoft.core.errors import DataError, FormatError, WorkError
 from autoft.core.jsonable import Json, canonical_json
+from autoft.core.mapped import MappedFile
 from autoft.data.rows import InputKind, Part, Row, read_file
 
 FILE_NAME = "dataset.arrow"
@@ -30,10 +31,19 @@ _TYPES: dict[InputKind, tuple[str, pa.DataType]] = {
 class InputsOfSplit(Sequence[str | bytes]):
     """The texts, or the pictures' bytes, of one split, each read when it is asked for."""
 
-    def __init__(self, column: Any, hashes: Any, indices: np.ndarray[Any, np.dtype[np.int64]], *, are_paths: bool):
+    def __init__(
+        self,
+        column: Any,
+        hashes: Any,
+        indices: np.ndarray[Any, np.dtype[np.int64]],
+        file: MappedFile,
+        *,
+        are_paths: bool,
+    ) -> None:
         self._column = column
         self._hashes = hashes
         self._indices = indices
+        self._file = file
         self._are_paths = are_paths
 
     def __len__(self) -> int:
@@ -52,9 +62,11 @@ class InputsOfSplit(Sequence[str | bytes]):
             DataError: If a picture's file is gone or holds something else than it did; names the file.
         """
         if isinstance(place, slice):
-            return InputsOfSplit(self._column, self._hashes, self._indices[place], are_paths=self._are_paths)
+            part = self._indices[place]
+            return InputsOfSplit(self._column, self._hashes, part, self._file, are_paths=self._are_paths)
         index = int(self._indices[place])
         value: str | bytes = self._column[index].as_py()
+        self._file.was_read(len(value))
         if not self._are_paths:
             return value
         return _unchanged(Path(str(value)), self._hashes[index].as_py())
@@ -66,7 +78,7 @@ class InputsOfSplit(Sequence[str | bytes]):
 class Dataset:
     """The rows that `prepare` found usable; opened by `open_dataset`."""
 
-    def __init__(self, path: Path, table: pa.Table, facts: Json) -> None:
+    def __init__(self, path: Path, table: pa.Table, facts: Json, file: MappedFile) -> None:
         self.path = path
         """The file."""
         self.task: str = facts["task"]
@@ -79,6 +91,7 @@ class Dataset:
         """What the inputs are."""
         self._input_kind: InputKind = facts["kind"]
         self._table = table
+        self._file = file
         self._targets = table["target"].to_numpy().astype(np.int64)
         splits = np.asarray(table["split"].to_pylist())
         self._indices = {split: np.flatnonzero(splits == split).astype(np.int64) for split in SPLITS}
@@ -93,8 +106,9 @@ class Dataset:
 
     def inputs(self, split: str) -> InputsOfSplit:
         """Return the texts or pictures' bytes of a split, read one at a time, in the order of `targets`."""
-        column = self._table[_TYPES[self._input_kind][0]]
-        return InputsOfSplit(column, self._table["sha256"], self._indices[split], are_paths=self._input_kind == "path")
+        column, hashes = self._table[_TYPES[self._input_kind][0]], self._table["sha256"]
+        are_paths = self._input_kind == "path"
+        return InputsOfSplit(column, hashes, self._indices[split], self._file, are_paths=are_paths)
 
     def rows(self, split: str) -> list[str]:
         """Return the names of a split's rows, in the order of `targets`."""
@@ -110,9 +124,8 @@ def open_dataset(path: str | Path) -> Dataset:
     """
     path = Path(path)
     try:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
-            table = reader.read_all()
-        table.validate(full=True)
+        file = MappedFile(path)
+        table = _read_all(file)
     except FileNotFoundError:
         raise DataError(f"There is no dataset '{path}'; it is made again when the search is started anew.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -120,7 +133,17 @@ def open_dataset(path: str | Path) -> Dataset:
     facts = _facts(table, path)
     if table.num_rows != sum(facts["num_rows"].values()):
         raise FormatError(f"'{path}' is damaged: it has {table.num_rows} rows, not {sum(facts['num_rows'].values())}.")
-    return Dataset(path, table, facts)
+    return Dataset(path, table, facts, file)
+
+
+def _read_all(file: MappedFile) -> pa.Table:
+    """Return the whole table, checked batch by batch, so that little of a large one is in memory at a time."""
+    reader = pa.ipc.open_file(pa.BufferReader(file.buffer))
+    batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
+    for batch in batches:
+        batch.validate(full=True)
+        file.was_read(batch.nbytes)
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def fingerprint_of(rows: Sequence[Row], labels: Sequence[str]) -> str:
