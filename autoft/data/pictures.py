@@ -85,7 +85,7 @@ def decode_picture(content: bytes, size: int) -> Pixels:
     Raises:
         DataError: If the content is no picture, damaged, or too large; gives the reason alone.
     """
-    with _opened(content) as picture:
+    with _opened(content) as picture, _turn(picture):
         picture.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded no larger than is of use
         _load(picture)
         upright = _rgb(_upright(picture))

@@ -42,16 +42,19 @@ def forward_all(
     # LeViT and its like keep biases of an evaluation until they train; an average of weights never does.
     module.train()
     module.eval()
-    parts = []
+    results: Tensor | None = None
     # Rows of like length together: less padding. The sort is stable, so the batches are the same every time.
     order = inputs.lengths(encoded)[:num_rows].argsort(stable=True)
     for indices in torch.split(order, batch_size):
         batch = inputs.batch(encoded, indices)
         with autocast:
             result = forward(*inputs.finish(batch, device, channels_last=channels_last))
-        parts.append(result.float())
+        if results is None:
+            results = result.new_empty((num_rows, *result.shape[1:]), dtype=torch.float32)
+        results[indices.to(results.device, non_blocking=True)] = result.float()
         if heartbeat is not None:
             heartbeat()
     module.train(was_training)
-    results = torch.cat(parts).cpu()
-    return torch.empty_like(results).index_copy_(0, order, results)
+    if results is None:
+        raise ValueError("There are no rows.")
+    return results.cpu()

@@ -1,8 +1,8 @@
-"""What a warm worker keeps between trials: pretrained backbones, encoded inputs, frozen features."""
+"""What a warm worker keeps between trials: pretrained backbones, open tables of encoded inputs, frozen features."""
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -10,18 +10,24 @@ from torch import Tensor
 from autoft import backbones
 from autoft.backbones import Backbone
 from autoft.core.jsonable import Json, digest
+from autoft.core.shelf import Shelf
 
 MAX_BACKBONES = 2
-MAX_ENCODED_BYTES = 2 << 30
+MAX_BYTES = 1 << 30
+"""Of encoded inputs, and of features, in this process's own memory; the last one used stays whatever its size."""
+MAX_TABLES = 16
+"""Open tables of encoded inputs: what is mapped takes no memory, but room on the disk even when it is removed."""
 
 
 class WarmCache:
     """Keeps what the next trial is likely to need; a trial's result never depends on what is kept."""
 
     def __init__(self) -> None:
+        self.shelf = Shelf()
+        """What all workers of this machine share."""
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
-        self._encoded: OrderedDict[Hashable, Any] = OrderedDict()
-        self._features: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._encoded: OrderedDict[str, Any] = OrderedDict()
+        self._features: OrderedDict[str, Tensor] = OrderedDict()
 
     def backbone(self, config: Json) -> Backbone:
         """Return a fresh copy of the pretrained backbone that `config` names, which the trial may change."""
@@ -33,20 +39,20 @@ class WarmCache:
             self._backbones.popitem(last=False)
         return copy.deepcopy(self._backbones[key])
 
-    def encoded(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return encoded inputs by key, made once; the least recently used ones go when memory runs short."""
-        return _kept(self._encoded, key, make)
+    def encoded(self, key: Json, open_table: Callable[[Shelf], Any]) -> Any:
+        """Return the encoded inputs of a key, opened once; the least recently used ones go when there are many."""
+        return _kept(self._encoded, digest(key), lambda: open_table(self.shelf))
 
-    def features(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """Return the features of a frozen backbone by key, made once."""
-        value: Tensor = _kept(self._features, key, make)
+    def features(self, key: Json, read: Callable[[Shelf], Tensor]) -> Tensor:
+        """Return the features of a key, read once; the least recently used ones go when memory runs short."""
+        value: Tensor = _kept(self._features, digest(key), lambda: read(self.shelf))
         return value
 
 
-def _kept(shelf: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any]) -> Any:
-    if key not in shelf:
-        shelf[key] = make()
-    shelf.move_to_end(key)
-    while len(shelf) > 1 and sum(value.nbytes for value in shelf.values()) > MAX_ENCODED_BYTES:
-        shelf.popitem(last=False)
-    return shelf[key]
+def _kept(held: OrderedDict[str, Any], key: str, make: Callable[[], Any]) -> Any:
+    if key not in held:
+        held[key] = make()
+    held.move_to_end(key)
+    while len(held) > 1 and (len(held) > MAX_TABLES or sum(value.nbytes for value in held.values()) > MAX_BYTES):
+        held.popitem(last=False)
+    return held[key]

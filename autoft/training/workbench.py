@@ -15,13 +15,15 @@ from autoft import evaluation
 from autoft.backbones import Backbone
 from autoft.core.configs import TrialConfig
 from autoft.core.errors import WeightsError
-from autoft.core.jsonable import Json, digest, finite_or_none
+from autoft.core.jsonable import Json, finite_or_none
 from autoft.core.metrics import Objective, parse_objective, quality_metrics
-from autoft.data import Dataset, decode_picture
+from autoft.core.shelf import Beat, Shelf
+from autoft.data import Dataset
 from autoft.tasks import Classification, Inputs, Network, build_inputs, get_task
 from autoft.tasks.inference import forward_all
 from autoft.training.execution import Execution, choose_execution, default_threads, versions
 from autoft.training.finetune.adapters import install_adapters
+from autoft.training.prepared import encoded_key, encoded_table, feature_rows, features_key, features_tensor
 from autoft.training.warm import WarmCache
 
 LATENCY_REPEATS = 9
@@ -46,6 +48,8 @@ class Workbench:
     warm: WarmCache
     heartbeat: Callable[[], None] = _no_heartbeat
     _costs: Json = field(default_factory=dict)
+    _encoded: dict[str, Any] = field(default_factory=dict)
+    _features: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def set_up(
@@ -106,30 +110,39 @@ class Workbench:
         return parse_objective(self.config.metrics[0])
 
     def encoded(self, split: str) -> Any:
-        """Return a split's rows, encoded once in this worker."""
+        """Return a split's rows, encoded once on this machine."""
+        if split not in self._encoded:
+            key = encoded_key(self.dataset, split, self.backbone.preprocessing)
 
-        def make() -> Any:
-            def decode(content: Any, size: int) -> Any:
-                self.heartbeat()
-                return decode_picture(content, size)
+            def open_table(shelf: Shelf) -> Any:
+                table = encoded_table(shelf, key, self.inputs, self.dataset, split, heartbeat=self.heartbeat)
+                return self.inputs.open(table)
 
-            return self.inputs.encode(self.dataset.inputs(split), decode)
-
-        return self.warm.encoded((self.dataset.fingerprint, split, _inputs_key(self.backbone.preprocessing)), make)
+            self._encoded[split] = self.warm.encoded(key, open_table)
+        return self._encoded[split]
 
     def targets(self, split: str) -> Tensor:
         """Return a split's targets, int64 (N,)."""
         return torch.from_numpy(self.dataset.targets(split))
 
     def frozen_features(self, split: str) -> Tensor:
-        """Return the pretrained backbone's features of a split, float32 (N, F), computed once in this worker."""
-        key = (
-            self.dataset.fingerprint,
-            split,
-            str(self.config.recipe["backbone"]),
-            str(sorted(self.config.execution.items())),
-        )
-        return self.warm.features(key, lambda: self._forward(self.network.features, split))
+        """Return the pretrained backbone's features of a split, float32 (N, F), computed once on this machine.
+
+        To be asked for before anything of the backbone learns.
+        """
+        if split not in self._features:
+            key = features_key(self.dataset, split, self.backbone, self.execution, self.config)
+
+            def compute(heartbeat: Beat) -> Tensor:
+                return self._forward(
+                    self.network.features, split, rows=feature_rows(self.execution), heartbeat=heartbeat
+                )
+
+            def read(shelf: Shelf) -> Tensor:
+                return features_tensor(shelf, key, self.backbone.num_features, compute, heartbeat=self.heartbeat)
+
+            self._features[split] = self.warm.features(key, read)
+        return self._features[split]
 
     def logits(self, split: str, network: torch.nn.Module | None = None) -> Tensor:
         """Return the logits of every row of a split, float32 (N, C), in evaluation mode."""
@@ -141,18 +154,26 @@ class Workbench:
         probabilities: np.ndarray[Any, np.dtype[np.float64]] = self.task.predictions(self.logits(split)).numpy()
         return probabilities
 
-    def _forward(self, forward: Callable[..., Tensor], split: str, module: torch.nn.Module | None = None) -> Tensor:
+    def _forward(
+        self,
+        forward: Callable[..., Tensor],
+        split: str,
+        module: torch.nn.Module | None = None,
+        *,
+        rows: int | None = None,
+        heartbeat: Beat | None = None,
+    ) -> Tensor:
         return forward_all(
             forward,
             self.network if module is None else module,
             self.inputs,
             self.encoded(split),
             num_rows=self.dataset.num_rows(split),
-            batch_size=self.execution.eval_batch,
+            batch_size=self.execution.eval_batch if rows is None else rows,
             device=self.execution.torch_device,
             channels_last=self.execution.channels_last,
             autocast=self.execution.autocast(),
-            heartbeat=self.heartbeat,
+            heartbeat=self.heartbeat if heartbeat is None else heartbeat,
         )
 
     def quality(self, logits: Tensor, split: str) -> Json:
@@ -208,10 +229,6 @@ def _check_weights(config: TrialConfig, backbone: Backbone) -> None:
 
 def _as_json(execution: Execution) -> Json:
     return {name: getattr(execution, name) for name in execution.__slots__}
-
-
-def _inputs_key(preprocessing: Json) -> str:
-    return digest({key: value for key, value in preprocessing.items() if key not in {"mean", "std"}})
 
 
 def _peak_memory_mb(execution: Execution) -> float:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from autoft.core.errors import FormatError
+from autoft.core.errors import DataError, FormatError
+from autoft.core.shelf import Shelf
 from autoft.tasks import build_inputs
 
 PREPROCESSING = {"kind": "image", "size": 4, "mean": [0.5, 0.25, 0.0], "std": [0.5, 0.25, 1.0]}
@@ -13,14 +14,20 @@ def one_value(content, size):
 
 
 def test_pictures_are_kept_as_bytes_in_order():
-    encoded = build_inputs(PREPROCESSING).encode(iter([10, 20, 30]), one_value)
-    assert encoded.dtype == torch.uint8
-    assert encoded.shape == (3, 3, 4, 4)
-    assert encoded[:, 0, 0, 0].tolist() == [10, 20, 30]
+    inputs = build_inputs(PREPROCESSING)
+    encoded = inputs.encode(iter([10, 20, 30]), one_value)
+    (images,) = inputs.batch(encoded, range(3))
+    assert images.dtype == torch.uint8
+    assert images.shape == (3, 3, 4, 4)
+    assert images[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert encoded.nbytes == 3 * 48
 
 
 def test_no_pictures_are_no_rows():
-    assert build_inputs(PREPROCESSING).encode([], one_value).shape == (0, 3, 4, 4)
+    inputs = build_inputs(PREPROCESSING)
+    encoded = inputs.encode([], one_value)
+    assert len(encoded) == 0
+    assert inputs.batch(encoded, [])[0].shape == (0, 3, 4, 4)
 
 
 def test_a_batch_is_a_copy_of_the_rows_asked_for():
@@ -29,7 +36,48 @@ def test_a_batch_is_a_copy_of_the_rows_asked_for():
     (images,) = inputs.batch(encoded, [2, 0, 2])
     assert images[:, 0, 0, 0].tolist() == [30, 10, 30]
     images.zero_()
-    assert encoded[2, 0, 0, 0] == 30
+    assert inputs.batch(encoded, torch.tensor([2]))[0].unique().tolist() == [30]
+
+
+@pytest.mark.parametrize("row", [-1, 3])
+def test_a_row_that_is_not_there_is_refused(row):
+    inputs = build_inputs(PREPROCESSING)
+    with pytest.raises(IndexError, match="There are 3 encoded rows"):
+        inputs.batch(inputs.encode([10, 20, 30], one_value), [0, row])
+
+
+def noise(content, size):
+    return np.random.default_rng(content).integers(0, 256, (3, size, size), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("batch_bytes", [1, 100, 2**20])
+def test_pictures_mapped_from_the_shelf_are_those_in_memory(tmp_path, monkeypatch, threads, batch_bytes):
+    monkeypatch.setattr("autoft.tasks.inputs.images.BATCH_BYTES", batch_bytes)
+    inputs, beats = build_inputs(PREPROCESSING), []
+    shelf = Shelf(tmp_path, limit_bytes=2**20, spare_bytes=0)
+
+    def make(beat):
+        return inputs.encode_batches(range(7), noise, threads=threads, heartbeat=lambda: beats.append(beat()))
+
+    mapped = inputs.open(shelf.table({"a": 1}, inputs.schema, make))
+    assert mapped.nbytes == 0
+    assert len(beats) == 7
+    rows = [5, 0, 6, 5, 3]
+    (images,) = inputs.batch(mapped, rows)
+    assert torch.equal(images, torch.from_numpy(np.stack([noise(row, 4) for row in rows])))
+    assert torch.equal(images, inputs.batch(inputs.encode(range(7), noise), rows)[0])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_first_picture_that_cannot_be_read_is_the_one_named(threads):
+    def broken(content, size):
+        if content % 10 == 3:
+            raise DataError(f"picture {content}")
+        return one_value(content, size)
+
+    with pytest.raises(DataError, match="picture 3"):
+        list(build_inputs(PREPROCESSING).encode_batches(range(40), broken, threads=threads))
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from autoft.core.shelf import Shelf
 from autoft.tasks import build_inputs
 from autoft.tasks.inputs.texts import CHARACTERS_PER_TOKEN
 
@@ -73,6 +74,25 @@ def test_more_texts_than_one_chunk_keep_their_order():
     texts = [" ".join(["good"] * (index % 4)) for index in range(2500)]
     encoded = inputs().encode(iter(texts))
     assert [len(encoded.row(index)) for index in range(2500)] == [2 + index % 4 for index in range(2500)]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_texts_mapped_from_the_shelf_are_those_in_memory(tmp_path, threads):
+    texts = [" ".join(["good", "film", "bad", "a"][: index % 5]) for index in range(5000)]
+    module, beats = inputs(), []
+    shelf = Shelf(tmp_path, limit_bytes=2**20, spare_bytes=0)
+
+    def make(beat):
+        return module.encode_batches(texts, threads=threads, heartbeat=lambda: beats.append(beat()))
+
+    mapped = module.open(shelf.table({"a": 1}, module.schema, make))
+    held = module.encode(texts)
+    assert (mapped.nbytes, len(mapped), len(beats)) == (0, 5000, 5)
+    assert torch.equal(module.lengths(mapped), module.lengths(held))
+    assert module.lengths(mapped)[:6].tolist() == [2, 3, 4, 5, 6, 2]
+    rows = [4999, 0, 1024, 1023, 0]
+    for one, other in zip(module.batch(mapped, rows), module.batch(held, torch.tensor(rows)), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_finishing_leaves_ids_and_mask_as_they_are():
