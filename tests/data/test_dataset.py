@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from autoft.core import mapped
 from autoft.core.configs import FORMAT
 from autoft.core.errors import DataError, FormatError
 from autoft.data import open_dataset
@@ -133,3 +135,28 @@ def test_missing_rows_are_damage(tmp_path):
     rewritten(path, lambda facts: facts["num_rows"].update(train=99))
     with pytest.raises(FormatError, match=r"it has 20 rows, not 107"):
         open_dataset(path)
+
+
+def private_bytes():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+
+def test_reading_all_of_a_large_dataset_fills_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "RELEASE_BYTES", 2**22)
+    path = prepared(texts({"a": 15, "b": 15}), tmp_path).path
+    with pa.OSFile(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    large = [bytes([65 + place % 26]) * 2**20 for place in range(table.num_rows)]
+    table = table.set_column(1, table.schema.field(1), pa.array(large, pa.large_binary()).cast(pa.large_string()))
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    del table, large
+    before, most = private_bytes(), 0
+    dataset = open_dataset(path)
+    most = private_bytes() - before
+    for split in ("train", "val", "test"):
+        for text in dataset.inputs(split):
+            assert len(text) == 2**20
+            most = max(most, private_bytes() - before)
+    assert most < 12 * 2**20
