@@ -12,6 +12,8 @@ from importlib import metadata
 from urllib.parse import urlsplit
 
 from autoft.backbones.reach import hub_endpoint, why_unreachable
+from autoft.core.cache import prepared_folder, prepared_limit_bytes
+from autoft.core.errors import ConfigError
 from autoft.engine.machine import local_cpus
 
 PACKAGES = (
@@ -78,6 +80,7 @@ def checks(*, full: bool) -> Iterator[Check]:
         yield package(name)
     yield cores()
     yield disk()
+    yield cache()
     for name, backbone in WEIGHTS.items():
         yield weights(name, backbone)
     yield hub(hub_endpoint())
@@ -114,6 +117,21 @@ def disk() -> Check:
     found = ", ".join(f"{free / 1024**3:.1f} GiB free in {place}" for place, free in places.items())
     ok = min(places.values()) >= MINIMUM_DISK_BYTES
     return Check(name="disk", ok=ok, found=found, remedy="free at least 2 GiB, or set TMPDIR")
+
+
+def cache() -> Check:
+    """Check that prepared data can be kept, and say where, how much lies there, and how much may."""
+    folder = prepared_folder()
+    try:
+        limit = prepared_limit_bytes()
+    except ConfigError as error:
+        return Check(name="cache", ok=False, found=str(error))
+    taken = sum(path.stat().st_size for path in folder.glob("*.arrow"))
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    ok = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    found = f"{taken / 1024**3:.1f} GiB of prepared data in {folder}, at most {limit / 1024**3:.1f} GiB"
+    remedy = "it may not be written to: set AUTOFT_CACHE to a folder that may, or each worker prepares its own"
+    return Check(name="cache", ok=ok, found=found, remedy=remedy, needed=False)
 
 
 def weights(name: str, backbone: str) -> Check:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from autoft.core.configs import Budget
 from autoft.core.jsonable import Json
 
+PREPARING = "Preparing "
+"""How a line of a trial's log begins that says how far what comes before its first epoch is."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Best:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from autoft.core.cache import prepared_limit_bytes
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError
 
@@ -40,8 +41,9 @@ def check_request(resources: Resources, address: str | None) -> None:
 
     Raises:
         ConfigError: If the address is none, or nobody, or what is no Ray, listens there; or, for a local search, if a
-            trial asks for more cores or GPUs than this machine has.
+            trial asks for more cores or GPUs than this machine has; or if AUTOFT_CACHE_GB is no number.
     """
+    prepared_limit_bytes()
     if address is not None:
         _require_ray(reach(address))
         return

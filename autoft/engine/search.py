@@ -22,7 +22,7 @@ from autoft.engine.ledger import Entry, Ledger
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.engine.session import WorkerSetup
 from autoft.engine.strategy import strategy_of
-from autoft.engine.triallog import remove_watches
+from autoft.engine.triallog import preparation, remove_watches
 from autoft.engine.turns import restored
 from autoft.engine.watcher import Watcher
 from autoft.record import Record, RecordWriter
@@ -121,7 +121,15 @@ def _run(
     clock = Clock(seconds_before=record.seconds_used + seconds_before, budget=search.budget)
     space = SearchSpace.from_json(search.space)
     ledger = restore_ledger(record, search, evidence=evidence)
-    watcher = Watcher(listener, search=search, space=space, ledger=ledger, clock=clock, record=lambda: writer.record)
+    watcher = Watcher(
+        listener,
+        search=search,
+        space=space,
+        ledger=ledger,
+        clock=clock,
+        record=lambda: writer.record,
+        preparation=lambda trial: preparation(store, trial),
+    )
     from autoft.engine.binding import run_tune
     from autoft.engine.cluster import connected, count_slots
 

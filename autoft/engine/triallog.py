@@ -7,6 +7,7 @@ hang, which is not tried again, from a lost worker, which is.
 
 import contextlib
 import faulthandler
+import logging
 import os
 import platform
 import sys
@@ -18,9 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from autoft.core.progress import PREPARING
 from autoft.core.storage import Store
 
 FOLDER = "logs"
+_LINE_BYTES = 200
 
 
 def log_name(trial: str) -> str:
@@ -42,6 +45,17 @@ def take_hang(store: Store, trial: str) -> bool:
     old = store.read(log_name(trial)) if store.exists(log_name(trial)) else b""
     store.write(log_name(trial), old + b"\nNo batch was finished in time; the threads were at:\n" + trace)
     return True
+
+
+def preparation(store: Store, trial: str) -> str:
+    """Return the last line of a trial's log, if it says how far its data are prepared; else, or elsewhere, ""."""
+    name = log_name(trial)
+    size = store.size(name) if store.is_local else None
+    if not size:
+        return ""
+    end = store.read(name, offset=max(0, size - _LINE_BYTES)).decode(errors="replace")
+    line = end.rstrip("\n").rpartition("\n")[2]
+    return line if line.startswith(PREPARING) else ""
 
 
 def remove_watches(store: Store) -> None:
@@ -80,7 +94,7 @@ class TrialLog:
 
     @contextlib.contextmanager
     def captured(self) -> Iterator[None]:
-        """Send standard output and error of the whole process, C libraries included, to the log."""
+        """Send to the log what autoft logs, and all that the process writes to standard output and error, in C too."""
         _flush()
         kept = [os.dup(1), os.dup(2)]
         try:
@@ -91,6 +105,7 @@ class TrialLog:
                 self._path.open("a", buffering=1, errors="replace") as stream,
                 contextlib.redirect_stdout(stream),
                 contextlib.redirect_stderr(stream),
+                _logging(stream),
             ):
                 yield
         finally:
@@ -144,6 +159,20 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def _logging(stream: IO[str]) -> Iterator[None]:
+    """Write what this package logs, progress included, to `stream`."""
+    logger, handler = logging.getLogger("autoft"), logging.StreamHandler(stream)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _flush() -> None:

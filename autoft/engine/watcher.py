@@ -15,6 +15,8 @@ from autoft.space import SearchSpace
 
 TABLE_SECONDS = 0.5
 LEADING_ROWS = 10
+LOOK_SECONDS = 2.0
+"""Between looks at how far trials are before their first epoch ends."""
 
 
 class Watcher:
@@ -29,14 +31,27 @@ class Watcher:
         ledger: Ledger,
         clock: Clock,
         record: Callable[[], Record],
+        preparation: Callable[[str], str] = lambda trial: "",
     ) -> None:
-        """Watch a search whose record `record` returns."""
+        """Watch a search.
+
+        Args:
+            listener: Gets the snapshots.
+            search: What was asked for.
+            space: Its space.
+            ledger: Its trials.
+            clock: Its clock.
+            record: Returns its record.
+            preparation: Says how far a trial is that has ended no epoch; "" where nothing is known.
+        """
         self._listener = listener
         self._search = search
         self._space = space
         self._ledger = ledger
         self._clock = clock
         self._record = record
+        self._preparation = preparation
+        self._looked_at = float("-inf")
         self._stage = "searching"
         self._num_probes = len(space.backbones())
         self.slots = 1
@@ -46,6 +61,7 @@ class Watcher:
         self._rows_at = float("-inf")
         self._rows_are_old = False
         self._line = ""
+        self._said: dict[str, str] = {}
 
     def stage(self, stage: str) -> None:
         """Say what is being done now."""
@@ -84,6 +100,18 @@ class Watcher:
         """Hand over the table that the last event, too soon after the one before, did not bring."""
         if self._rows_are_old and time.monotonic() - self._rows_at > TABLE_SECONDS:
             self.show(self._line)
+        now = time.monotonic()
+        if self._listener is not None and now - self._looked_at > LOOK_SECONDS:
+            self._looked_at = now
+            self._show_preparations()
+
+    def _show_preparations(self) -> None:
+        """Say how far the trials are that have ended no epoch: the first on large data are at it for long."""
+        for view in self._ledger.views:
+            said = self._preparation(view.trial) if view.is_running and not view.epoch else ""
+            if said and said != self._said.get(view.trial):
+                self._said[view.trial] = said
+                self.show(f"{view.trial}: {said[0].lower()}{said[1:].rstrip('.')}")
 
     def _best(self) -> Best | None:
         ranking = self._ledger.ranking()

@@ -15,6 +15,7 @@ from torch import Tensor
 from autoft.backbones import Backbone
 from autoft.core.configs import TrialConfig
 from autoft.core.jsonable import Json, digest
+from autoft.core.progress import PREPARING
 from autoft.core.shelf import Beat, Shelf, Shelved
 from autoft.data import Dataset, decode_picture
 from autoft.tasks import Inputs
@@ -28,7 +29,8 @@ MOST_THREADS = 8
 """Pictures decoded at the same time; each may take 48 MB."""
 FEATURE_ROWS = {"cpu": 32, "cuda": 256}
 """Rows of one forward pass for features, whatever a trial's batch: so that all trials share them."""
-TELL_SECONDS = 2.0
+TELL_SECONDS = 5.0
+"""Between lines of the log that say how far a preparation is."""
 
 _ENCODERS = {"image": ("pillow", "numpy"), "text": ("tokenizers",)}
 """Distributions whose versions decide what the rows of a kind are encoded to."""
@@ -78,19 +80,35 @@ def encoded_table(shelf: Shelf, key: Json, inputs: Inputs, dataset: Dataset, spl
     def make(beat: Beat) -> Iterator[pa.RecordBatch]:
         raw = dataset.inputs(split)
         cores = min(MOST_THREADS, len(os.sched_getaffinity(0)))
-        batches = inputs.encode_batches(raw, decode_picture, threads=cores, heartbeat=beat)
-        return _told(batches, f"{'pictures' if dataset.kind == 'image' else 'texts'} ({split})", len(raw))
+        teller = _Teller(f"{'pictures' if dataset.kind == 'image' else 'texts'} ({split})", len(raw))
+        for batch in inputs.encode_batches(raw, decode_picture, threads=cores, heartbeat=beat):
+            yield batch
+            teller.more(batch.num_rows)
 
-    num_bytes = len(dataset.inputs(split)) * inputs.row_bytes
+    num_bytes = dataset.num_rows(split) * inputs.row_bytes
     return shelf.table(key, inputs.schema, make, num_bytes=num_bytes, heartbeat=heartbeat)
 
 
 def features_tensor(
-    shelf: Shelf, key: Json, num_features: int, compute: Callable[[Beat], Tensor], *, heartbeat: Beat
+    shelf: Shelf,
+    key: Json,
+    compute: Callable[[Beat], Tensor],
+    *,
+    num_rows: int,
+    num_features: int,
+    heartbeat: Beat,
 ) -> Tensor:
-    """Return features, float32 (N, F), which `compute` gives if nobody has computed them yet.
+    """Return features, float32 (N, F), computed if nobody has done so yet.
 
     They are a copy in memory of their own: how the mapped ones are aligned could decide a last digit.
+
+    Args:
+        shelf: Where they lie.
+        key: All that decides them.
+        compute: Returns them; calls what it is given after every piece of work.
+        num_rows: N.
+        num_features: F.
+        heartbeat: Called again and again.
     """
     schema = pa.schema([pa.field("features", pa.list_(pa.float32(), num_features), nullable=False)])
 
@@ -98,8 +116,8 @@ def features_tensor(
         values = pa.array(compute(beat).reshape(-1).numpy())
         yield pa.RecordBatch.from_arrays([pa.FixedSizeListArray.from_arrays(values, num_features)], schema=schema)
 
-    shelved = shelf.table(key, schema, make, heartbeat=heartbeat)
-    features = torch.empty(shelved.table.num_rows, num_features)
+    shelved = shelf.table(key, schema, make, num_bytes=4 * num_rows * num_features, heartbeat=heartbeat)
+    features = torch.empty(num_rows, num_features)
     start = 0
     for chunk in shelved.table.column(0).chunks:
         features[start : start + len(chunk)].numpy()[:] = _matrix(chunk, num_features)
@@ -108,18 +126,35 @@ def features_tensor(
     return features
 
 
+def telling(beat: Beat, what: str, total: int, *, rows: int) -> Beat:
+    """Return a heartbeat that also says now and then how far passes of so many rows are."""
+    teller = _Teller(what, total)
+
+    def passed() -> None:
+        beat()
+        teller.more(rows)
+
+    return passed
+
+
 def _matrix(chunk: Any, num_features: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return a chunk of lists of one length as float32 (rows, F), without a copy."""
     values: np.ndarray[Any, np.dtype[np.float32]] = chunk.flatten().to_numpy(zero_copy_only=True)
     return values.reshape(len(chunk), num_features)
 
 
-def _told(batches: Iterator[pa.RecordBatch], what: str, total: int) -> Iterator[pa.RecordBatch]:
-    """Pass batches on, and say in the log now and then how far they are."""
-    done, told_at = 0, time.monotonic()
-    for batch in batches:
-        yield batch
-        done += batch.num_rows
-        if time.monotonic() - told_at > TELL_SECONDS:
-            told_at = time.monotonic()
-            _log.info("Preparing %s: %s of %s.", what, f"{done:,}", f"{total:,}")
+class _Teller:
+    """Says in the log, now and then, how far a preparation is."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._told_at = time.monotonic()
+
+    def more(self, count: int) -> None:
+        """Take that `count` more rows are done."""
+        self._done = min(self._done + count, self._total)
+        if time.monotonic() - self._told_at > TELL_SECONDS:
+            self._told_at = time.monotonic()
+            _log.info("%s%s: %s of %s.", PREPARING, self._what, f"{self._done:,}", f"{self._total:,}")

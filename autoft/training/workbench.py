@@ -23,7 +23,14 @@ from autoft.tasks import Classification, Inputs, Network, build_inputs, get_task
 from autoft.tasks.inference import forward_all
 from autoft.training.execution import Execution, choose_execution, default_threads, versions
 from autoft.training.finetune.adapters import install_adapters
-from autoft.training.prepared import encoded_key, encoded_table, feature_rows, features_key, features_tensor
+from autoft.training.prepared import (
+    encoded_key,
+    encoded_table,
+    feature_rows,
+    features_key,
+    features_tensor,
+    telling,
+)
 from autoft.training.warm import WarmCache
 
 LATENCY_REPEATS = 9
@@ -109,14 +116,13 @@ class Workbench:
         """What decides which epoch is the best."""
         return parse_objective(self.config.metrics[0])
 
-    def encoded(self, split: str) -> Any:
+    def encoded(self, split: str, *, heartbeat: Beat | None = None) -> Any:
         """Return a split's rows, encoded once on this machine."""
         if split not in self._encoded:
-            key = encoded_key(self.dataset, split, self.backbone.preprocessing)
+            key, beat = encoded_key(self.dataset, split, self.backbone.preprocessing), heartbeat or self.heartbeat
 
             def open_table(shelf: Shelf) -> Any:
-                table = encoded_table(shelf, key, self.inputs, self.dataset, split, heartbeat=self.heartbeat)
-                return self.inputs.open(table)
+                return self.inputs.open(encoded_table(shelf, key, self.inputs, self.dataset, split, heartbeat=beat))
 
             self._encoded[split] = self.warm.encoded(key, open_table)
         return self._encoded[split]
@@ -132,14 +138,22 @@ class Workbench:
         """
         if split not in self._features:
             key = features_key(self.dataset, split, self.backbone, self.execution, self.config)
+            rows, num_rows = feature_rows(self.execution), self.dataset.num_rows(split)
 
-            def compute(heartbeat: Beat) -> Tensor:
-                return self._forward(
-                    self.network.features, split, rows=feature_rows(self.execution), heartbeat=heartbeat
-                )
+            def compute(beat: Beat) -> Tensor:
+                self.encoded(split, heartbeat=beat)
+                passed = telling(beat, f"features ({split})", num_rows, rows=rows)
+                return self._forward(self.network.features, split, rows=rows, heartbeat=passed)
 
             def read(shelf: Shelf) -> Tensor:
-                return features_tensor(shelf, key, self.backbone.num_features, compute, heartbeat=self.heartbeat)
+                return features_tensor(
+                    shelf,
+                    key,
+                    compute,
+                    num_rows=num_rows,
+                    num_features=self.backbone.num_features,
+                    heartbeat=self.heartbeat,
+                )
 
             self._features[split] = self.warm.features(key, read)
         return self._features[split]

@@ -1,5 +1,6 @@
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,30 @@ def test_python_and_cores_and_disk_are_told() -> None:
     assert sys.executable in checks.python().found
     assert checks.cores().found.endswith("cores may be used")
     assert "GiB free" in checks.disk().found
+
+
+def test_the_cache_is_told_with_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AUTOFT_CACHE_GB", "1.5")
+    folder = tmp_path / "cache" / "prepared"
+    assert checks.cache().found == f"0.0 GiB of prepared data in {folder}, at most 1.5 GiB"
+    folder.mkdir(parents=True)
+    with (folder / "a.arrow").open("wb") as file:
+        file.truncate(2**29)
+    assert checks.cache().found == f"0.5 GiB of prepared data in {folder}, at most 1.5 GiB"
+    assert checks.cache().ok
+
+
+def test_a_cache_that_cannot_be_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AUTOFT_CACHE", str(tmp_path / "file"))
+    found = checks.cache()
+    assert (found.ok, found.needed) == (False, False)
+    assert "set AUTOFT_CACHE" in found.remedy
+    monkeypatch.setenv("AUTOFT_CACHE_GB", "much")
+    found = checks.cache()
+    assert (found.ok, found.needed) == (False, True)
+    assert found.found.startswith("AUTOFT_CACHE_GB is 'much'")
 
 
 def test_a_hub_that_answers_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import errno
+import logging
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from autoft.core.errors import WorkError
 from autoft.core.storage import Store
 from autoft.engine.job import Job, Report, WorkerSpec
 from autoft.engine.session import WorkerSession, WorkerSetup, describe, is_disk_full, spoils_process
-from autoft.engine.triallog import TrialLog, take_hang
+from autoft.engine.triallog import TrialLog, preparation, take_hang
 
 
 def config(**changes):
@@ -115,3 +116,23 @@ def test_a_log_that_is_closed_leaves_no_sign_of_a_hang(tmp_path):
     log.close()
     assert store.list("logs") == ["t0001.txt"]
     assert not take_hang(store, "t0001")
+
+
+def test_what_autoft_logs_is_in_the_trials_log_and_its_last_line_says_how_far_the_data_are(tmp_path):
+    store = Store.open(tmp_path)
+    assert preparation(store, "t0001") == ""
+    log, logger = TrialLog(store, "t0001"), logging.getLogger("autoft.anything")
+    assert preparation(store, "t0001") == ""
+    with log.captured():
+        logger.info("Preparing pictures (train): %s of 3,000.", "1,200")
+        assert preparation(store, "t0001") == "Preparing pictures (train): 1,200 of 3,000."
+        logging.getLogger("another").info("not ours")
+        assert preparation(store, "t0001") == "Preparing pictures (train): 1,200 of 3,000."
+        logger.warning("done")
+    logger.info("no longer heard")
+    log.close()
+    assert preparation(store, "t0001") == ""
+    assert store.read("logs/t0001.txt").decode().splitlines()[1:] == [
+        "Preparing pictures (train): 1,200 of 3,000.",
+        "done",
+    ]
