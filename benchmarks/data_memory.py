@@ -35,15 +35,13 @@ BATCH = 64
 CHUNK = 1000
 SAMPLE_SECONDS = 0.05
 LABELS = ("a", "b")
-SCHEMA = pa.schema(
-    [
-        pa.field("row", pa.string()),
-        pa.field("content", pa.large_binary()),
-        pa.field("sha256", pa.string()),
-        pa.field("target", pa.int32()),
-        pa.field("split", pa.string()),
-    ]
-)
+COLUMNS: dict[str, pa.DataType] = {
+    "row": pa.string(),
+    "content": pa.large_binary(),
+    "sha256": pa.string(),
+    "target": pa.int32(),
+    "split": pa.string(),
+}
 
 
 def pictures(count: int) -> Iterator[bytes]:
@@ -68,7 +66,7 @@ def write_data(path: Path, count: int) -> None:
         "fingerprint": hashlib.sha256(f"data_memory {count}".encode()).hexdigest(),
         "num_rows": num_rows,
     }
-    schema = SCHEMA.with_metadata({b"autoft": canonical_json(facts).encode()})
+    schema = pa.schema(COLUMNS, metadata={b"autoft": canonical_json(facts).encode()})
     splits = [split for split in SPLITS for _ in range(num_rows[split])]
     contents = pictures(len(splits))
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:

@@ -97,13 +97,13 @@ def write_texts(path: Path, *, per_class: int) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep converted weights of the session in one place, and let no hub cache of this machine be seen."""
+    """Keep weights and data that the session prepares in one place, and let no cache of this machine be seen."""
     base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOFT_CACHE", str(base / "autoft-cache"))
         patch.setenv("HF_HOME", str(base / "no-hub"))
         patch.setenv("TORCH_HOME", str(base / "no-torch-hub"))
-        for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        for variable in ("AUTOFT_CACHE_GB", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
             patch.delenv(variable, raising=False)
         yield
 

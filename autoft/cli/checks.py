@@ -126,8 +126,9 @@ def cache() -> Check:
         limit = prepared_limit_bytes()
     except ConfigError as error:
         return Check(name="cache", ok=False, found=str(error))
-    taken = sum(path.stat().st_size for path in folder.glob("*.arrow"))
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    files = folder.glob("*.arrow") if os.access(folder, os.R_OK | os.X_OK) else ()
+    taken = sum(path.stat().st_size for path in files)
+    there = next(place for place in (folder, *folder.parents) if os.access(place, os.F_OK))
     ok = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     found = f"{taken / 1024**3:.1f} GiB of prepared data in {folder}, at most {limit / 1024**3:.1f} GiB"
     remedy = "it may not be written to: set AUTOFT_CACHE to a folder that may, or each worker prepares its own"

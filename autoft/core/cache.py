@@ -1,5 +1,6 @@
 """Where autoft keeps what it can make again, on this machine, and how much of it."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -31,9 +32,15 @@ def prepared_limit_bytes() -> int:
     given = os.environ.get(_LIMIT)
     if given:
         return _bytes_of(given)
-    folder = cache_folder().absolute()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    return min(MOST_BYTES, int(SHARE_OF_DISK * shutil.disk_usage(there).total))
+    return min(MOST_BYTES, int(SHARE_OF_DISK * _disk_bytes(cache_folder().absolute())))
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Return the size of the disk that a folder is on or would be on, 0 if there is none."""
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(OSError):  # it is not there yet, or may not be looked at
+            return shutil.disk_usage(place).total
+    return 0
 
 
 def _bytes_of(given: str) -> int:
