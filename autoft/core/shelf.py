@@ -187,10 +187,12 @@ class Shelf:
                 yield path, path.stat()
 
     def _sweep(self) -> None:
-        """Remove what killed processes left of tables that they were building."""
-        now = time.time()
-        for path, status in self._files():
-            if path.suffix in (".part", ".lock") and now - status.st_mtime > 2 * SILENT_SECONDS:
+        """Remove what killed processes left of tables that they were building; the lock of a live one is young."""
+        oldest = time.time() - 2 * SILENT_SECONDS
+        files = [(path, status.st_mtime) for path, status in self._files() if path.suffix in (".part", ".lock")]
+        alive = {path.stem for path, changed in files if path.suffix == ".lock" and changed > oldest}
+        for path, changed in files:
+            if changed < oldest and path.name.partition(".")[0] not in alive:
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager

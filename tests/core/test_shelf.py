@@ -345,12 +345,13 @@ def test_a_folder_that_cannot_be_made_is_said_and_the_rows_are_held_in_memory(
     assert len(caplog.records) == 1
 
 
-def test_what_killed_builders_left_is_swept(tmp_path: Path) -> None:
-    for name, age in (("old.1.part", 2000), ("old.lock", 2000), ("new.2.part", 0)):
+def test_what_killed_builders_left_is_swept_and_what_live_ones_write_is_not(tmp_path: Path) -> None:
+    ages = {"killed.1.part": 2000, "killed.lock": 2000, "slow.2.part": 2000, "slow.lock": 1, "new.3.part": 0}
+    for name, age in ages.items():
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - age, time.time() - age))
     asked(here(tmp_path))
-    assert names(tmp_path) == sorted([path_of(tmp_path).name, "new.2.part"])
+    assert names(tmp_path) == sorted([path_of(tmp_path).name, "slow.2.part", "slow.lock", "new.3.part"])
 
 
 def private_bytes(kind: str = "Private_") -> int:
