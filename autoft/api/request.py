@@ -7,6 +7,7 @@ from typing import Any
 
 from autoft.core import catalog
 from autoft.core.configs import Budget, SearchConfig, StrategyConfig
+from autoft.core.entries.finetune import PROBE_ROWS
 from autoft.core.errors import ConfigError
 from autoft.core.metrics import METRICS, parse_objective
 from autoft.engine.strategy import config_of, strategy_of
@@ -68,6 +69,13 @@ def check_numbers(*, seed: int, keep: int, confirm: int, min_improvement: float 
         raise ConfigError(f"min_improvement is of one metric, and {', '.join(metrics)} are several; give one.")
     if not 0 <= seed < SEEDS:
         raise ConfigError(f"seed must be a whole number from 0 to {SEEDS - 1}, not {seed!r}.")
+
+
+def probes_sample(num_rows: int) -> list[str]:
+    """Return the line that says on how many of so many training rows the frozen probes are solved, if not on all."""
+    if num_rows <= PROBE_ROWS:
+        return []
+    return [f"The frozen probes are solved on {PROBE_ROWS:,} of the {num_rows:,} training rows, a stratified sample."]
 
 
 def within_limits(space: SearchSpace, limits: Mapping[str, float]) -> tuple[SearchSpace, list[str]]:

@@ -32,6 +32,7 @@ from autoft.api.request import (
     grown,
     is_of_ray,
     metrics_of,
+    probes_sample,
     resumed_strategy,
     strategies_of,
     whole_budget,
@@ -196,7 +197,8 @@ def search(
             deterministic=deterministic or resources.concurrent == 1,
             limits=kept_limits,
         )
-        for line in (*prepared.describe(), *prepared.warnings, *left_out, *_learning(experience, config)):
+        probing = probes_sample(prepared.num_rows["train"])
+        for line in (*prepared.describe(), *prepared.warnings, *left_out, *probing, *_learning(experience, config)):
             _say(listener, "reading the data", start, line, lasting=True)
         path, config = _lay_run(store, config, prepared, experience)
     try:

@@ -18,20 +18,22 @@ def forward_all(
     encoded: Any,
     *,
     num_rows: int,
+    places: Tensor | None = None,
     batch_size: int,
     device: torch.device,
     channels_last: bool,
     autocast: AbstractContextManager[Any],
     heartbeat: Callable[[], None] | None = None,
 ) -> Tensor:
-    """Return `forward` of every row, float32 (N, K) on the processor, in the order of the rows.
+    """Return `forward` of every row, float32 (N, K) on the processor, in the order of the rows or of `places`.
 
     Args:
         forward: The module itself, or a method of it.
         module: Put into evaluation mode for the pass, and back after it.
         inputs: Encoded the rows.
         encoded: What `inputs.encode` returned.
-        num_rows: N, at least 1.
+        num_rows: Rows that are encoded, at least 1.
+        places: Of those that are wanted, int64; None: all.
         batch_size: Rows of one pass; the last may have fewer. The last digits can depend on it.
         device: Where the module is.
         channels_last: Memory layout of pictures.
@@ -44,13 +46,14 @@ def forward_all(
     module.eval()
     results: Tensor | None = None
     # Rows of like length together: less padding. The sort is stable, so the batches are the same every time.
-    order = inputs.lengths(encoded)[:num_rows].argsort(stable=True)
+    wanted = torch.arange(num_rows) if places is None else places
+    order = inputs.lengths(encoded)[wanted].argsort(stable=True)
     for indices in torch.split(order, batch_size):
-        batch = inputs.batch(encoded, indices)
+        batch = inputs.batch(encoded, wanted[indices])
         with autocast:
             result = forward(*inputs.finish(batch, device, channels_last=channels_last))
         if results is None:
-            results = result.new_empty((num_rows, *result.shape[1:]), dtype=torch.float32)
+            results = result.new_empty((len(wanted), *result.shape[1:]), dtype=torch.float32)
         results[indices.to(results.device, non_blocking=True)] = result.float()
         if heartbeat is not None:
             heartbeat()

@@ -1,18 +1,23 @@
 """The frozen probe: features of the pretrained backbone, a linear head by a fixed solver, a transferability score."""
 
+import logging
 import time
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoft.core.configs import EpochResult
+from autoft.core.jsonable import finite_or_none
 from autoft.core.metrics import TRANSFERABILITY
 from autoft.core.storage import Store
 from autoft.tasks import state_hash
 from autoft.training import checkpoint
-from autoft.training.solver import fit_linear, linear_head
+from autoft.training.probed import probe_data, probe_rows, take_solution
+from autoft.training.solver import linear_head
 from autoft.training.transferability import logme
 from autoft.training.workbench import Workbench
+
+_log = logging.getLogger(__name__)
 
 
 class Probe:
@@ -32,21 +37,26 @@ class Probe:
         """Compute the features, solve, evaluate, score the features, save."""
         start = time.perf_counter()
         bench = self.bench
-        features = {"train": bench.frozen_features("train").double()}
+        rows = probe_rows(bench)
+        if rows is not None:
+            whole = bench.dataset.num_rows("train")
+            _log.info("The head is solved on %d of %d training rows, each class with its share.", len(rows), whole)
+        bench.frozen_features("train", rows)
         began = time.perf_counter()
-        features["val"] = bench.frozen_features("val").double()
+        bench.frozen_features("val")
         seconds_val = time.perf_counter() - began
-        targets = {split: bench.targets(split) for split in features}
+        take_solution(bench)
+        features, targets = probe_data(bench)
         layer = linear_head(bench.network)
-        fit_linear(layer, features, targets, heartbeat=bench.heartbeat)
         with torch.no_grad():
             device = layer.weight.device
             logits = {s: layer(values.float().to(device)).cpu() for s, values in features.items()}
         score = logme(features["train"], targets["train"])
         bench.heartbeat()
         seconds_train = time.perf_counter() - start - seconds_val
+        train_loss = nn.functional.cross_entropy(logits["train"].double(), targets["train"]).item()
         metrics = {
-            "train_loss": bench.quality(logits["train"], "train")["train_loss"],
+            "train_loss": finite_or_none(train_loss),
             **bench.quality(logits["val"], "val"),
             TRANSFERABILITY: score,
             **bench.costs(),

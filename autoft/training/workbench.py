@@ -15,7 +15,7 @@ from autoft import evaluation
 from autoft.backbones import Backbone
 from autoft.core.configs import TrialConfig
 from autoft.core.errors import WeightsError
-from autoft.core.jsonable import Json, finite_or_none
+from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.metrics import Objective, parse_objective, quality_metrics
 from autoft.core.shelf import Beat, Shelf
 from autoft.data import Dataset
@@ -34,6 +34,8 @@ from autoft.training.prepared import (
 from autoft.training.warm import WarmCache
 
 LATENCY_REPEATS = 9
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+"""Places of rows within a split."""
 
 
 def _no_heartbeat() -> None:
@@ -131,19 +133,30 @@ class Workbench:
         """Return a split's targets, int64 (N,)."""
         return torch.from_numpy(self.dataset.targets(split))
 
-    def frozen_features(self, split: str) -> Tensor:
+    def features_key(self, split: str, places: Rows | None = None) -> Json:
+        """Return all that decides the features of a split, or of its rows at `places`."""
+        key = features_key(self.dataset, split, self.backbone, self.execution, self.config)
+        return key if places is None else key | {"places": digest(places.tolist())}
+
+    def frozen_features(self, split: str, places: Rows | None = None) -> Tensor:
         """Return the pretrained backbone's features of a split, float32 (N, F), computed once on this machine.
 
         To be asked for before anything of the backbone learns.
+
+        Args:
+            split: Of the data.
+            places: Of the rows that are wanted; None: all.
         """
-        if split not in self._features:
-            key = features_key(self.dataset, split, self.backbone, self.execution, self.config)
-            rows, num_rows = feature_rows(self.execution), self.dataset.num_rows(split)
+        name = split if places is None else f"{split} {digest(places.tolist())}"
+        if name not in self._features:
+            key = self.features_key(split, places)
+            rows = feature_rows(self.execution)
+            num_rows = self.dataset.num_rows(split) if places is None else len(places)
 
             def compute(beat: Beat) -> Tensor:
                 self.encoded(split, heartbeat=beat)
                 passed = telling(beat, f"features ({split})", num_rows, rows=rows)
-                return self._forward(self.network.features, split, rows=rows, heartbeat=passed)
+                return self._forward(self.network.features, split, rows=rows, places=places, heartbeat=passed)
 
             def read(shelf: Shelf) -> Tensor:
                 return features_tensor(
@@ -155,8 +168,8 @@ class Workbench:
                     heartbeat=self.heartbeat,
                 )
 
-            self._features[split] = self.warm.features(key, read)
-        return self._features[split]
+            self._features[name] = self.warm.features(key, read)
+        return self._features[name]
 
     def logits(self, split: str, network: torch.nn.Module | None = None) -> Tensor:
         """Return the logits of every row of a split, float32 (N, C), in evaluation mode."""
@@ -175,6 +188,7 @@ class Workbench:
         module: torch.nn.Module | None = None,
         *,
         rows: int | None = None,
+        places: Rows | None = None,
         heartbeat: Beat | None = None,
     ) -> Tensor:
         return forward_all(
@@ -183,6 +197,7 @@ class Workbench:
             self.inputs,
             self.encoded(split),
             num_rows=self.dataset.num_rows(split),
+            places=None if places is None else torch.from_numpy(places),
             batch_size=self.execution.eval_batch if rows is None else rows,
             device=self.execution.torch_device,
             channels_last=self.execution.channels_last,

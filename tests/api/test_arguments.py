@@ -5,6 +5,8 @@ import pytest
 
 import autoft
 from autoft.api.arguments import check_arguments
+from autoft.api.request import check_share, probes_sample
+from autoft.core.configs import Budget
 from autoft.core.errors import ConfigError
 
 
@@ -61,3 +63,16 @@ def test_a_front_is_not_confirmed(tmp_path: Path) -> None:
         autoft.search("pictures", metric=["accuracy", "-log_loss"], confirm=1, out=tmp_path / "run")
     with pytest.raises(ConfigError, match="min_improvement is of one metric"):
         autoft.search("pictures", metric=["accuracy", "-log_loss"], min_improvement=0.1, out=tmp_path / "run")
+
+
+def test_that_probes_are_solved_on_a_sample_is_said() -> None:
+    assert probes_sample(5000) == []
+    assert probes_sample(80_000) == [
+        "The frozen probes are solved on 5,000 of the 80,000 training rows, a stratified sample."
+    ]
+
+
+def test_an_epoch_without_a_row_is_refused() -> None:
+    check_share(Budget(epochs_per_pass=36), 36)
+    with pytest.raises(ConfigError, match="epochs_per_pass is 37, and there are 36 rows to train on"):
+        check_share(Budget(epochs_per_pass=37), 36)

@@ -103,6 +103,7 @@ CHANGES: dict[tuple[str, str], Any] = {
     ("full", "l2_sp"): 0.5,
     ("lp_ft", "layer_decay"): 0.5,
     ("lp_ft", "l2_sp"): 0.5,
+    ("lp_ft", "probe_rows"): 9,
     ("partial", "frozen_groups"): 3,
     ("partial", "layer_decay"): 0.5,
     ("partial", "l2_sp"): 0.5,

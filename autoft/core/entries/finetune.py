@@ -19,6 +19,15 @@ _L2_SP = Argument(
     high=100,
     description="Strength of the pull back to the pretrained weights (L2-SP, arXiv:1802.01483); 0: none.",
 )
+PROBE_ROWS = 5000
+_PROBE_ROWS = Argument(
+    name="probe_rows",
+    type="int",
+    default=PROBE_ROWS,
+    low=1,
+    high=10_000_000,
+    description="The most training rows that the head is solved on; of more a stratified sample is drawn.",
+)
 _ADAPTER_ARGUMENTS = (
     Argument(name="rank", type="int", default=8, low=1, high=1024, description="Rank of each layer's change."),
     Argument(
@@ -49,6 +58,7 @@ ENTRIES = (
         target="autoft.training.probe:Probe",
         description="Frozen features and a linear head by a fixed solver; each backbone's probe starts every search.",
         source="Alain & Bengio, arXiv:1610.01644; Kornblith et al., arXiv:1805.08974",
+        arguments=(_PROBE_ROWS,),
     ),
     Entry(
         kind="finetune",
@@ -82,7 +92,7 @@ ENTRIES = (
         target="autoft.training.finetune.lp_ft:lp_ft",
         description="All weights, from the probe's head; batch norms keep their statistics.",
         source="Kumar et al., arXiv:2202.10054",
-        arguments=(_LAYER_DECAY, _L2_SP),
+        arguments=(_LAYER_DECAY, _L2_SP, _PROBE_ROWS),
     ),
     Entry(
         kind="finetune",

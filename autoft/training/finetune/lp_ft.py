@@ -1,11 +1,12 @@
 """Linear probing, then fine-tuning."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from autoft.core.errors import ConfigError
 from autoft.training.finetune.learning import head_groups, l2_sp, layer_groups, pretrained
 from autoft.training.finetune.plans import Plan
-from autoft.training.solver import fit_linear, linear_head
+from autoft.training.probed import take_solution
 
 if TYPE_CHECKING:
     from autoft.training.workbench import Workbench
@@ -27,14 +28,9 @@ def lp_ft(bench: "Workbench") -> Plan:
     if head != "linear":
         raise ConfigError(f"finetune.mode lp_ft starts from the linear probe: head.name must be linear, not {head}.")
 
-    def begin() -> None:
-        features = {split: bench.frozen_features(split).double() for split in ("train", "val")}
-        targets = {split: bench.targets(split) for split in ("train", "val")}
-        fit_linear(linear_head(bench.network), features, targets, heartbeat=bench.heartbeat)
-
     return Plan(
         groups=head_groups(bench) + layer_groups(bench, layer_decay=settings["layer_decay"]),
-        begin=begin,
+        begin=partial(take_solution, bench),
         penalise=l2_sp(settings["l2_sp"], pretrained(bench)),
         keeps_statistics=True,
     )
