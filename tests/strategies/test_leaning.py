@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ def space_with_priors() -> SearchSpace:
     )
 
 
-def drawn(space: SearchSpace, weight: float, count: int = 4000) -> list[dict[str, object]]:
+def drawn(space: SearchSpace, weight: float, count: int = 4000) -> list[dict[str, Any]]:
     sample, rng = sampler(history(space=space), Encoding(space), weight), np.random.default_rng(0)
     return [dict(sample(rng)) for _ in range(count)]
 

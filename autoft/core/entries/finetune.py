@@ -20,6 +20,7 @@ _L2_SP = Argument(
     description="Strength of the pull back to the pretrained weights (L2-SP, arXiv:1802.01483); 0: none.",
 )
 PROBE_ROWS = 5000
+"""Training rows that a probe is solved on at most, unless its configuration says otherwise."""
 _PROBE_ROWS = Argument(
     name="probe_rows",
     type="int",
