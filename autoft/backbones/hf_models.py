@@ -20,7 +20,7 @@ from autoft.backbones.hf_vision import VisionBuilder
 from autoft.backbones.layers import undecayed
 from autoft.backbones.locate import locate, model_files
 from autoft.backbones.sources import WeightsSource
-from autoft.backbones.tensors import Tensors, read_tensors, tensors_sha256
+from autoft.backbones.tensors import Tensors, map_weights, read_tensors, tensors_sha256
 from autoft.core.catalog import Entry
 from autoft.core.errors import ConfigError, WeightsError
 from autoft.core.jsonable import Json
@@ -52,6 +52,8 @@ def build_hf(entry: Entry, settings: Json) -> Backbone:
     tensors = None if source.kind == "none" else read_tensors(source.path or folder)
     with fixed_random_numbers():
         encoder = _empty(builder, config) if tensors is None else _filled(builder, config, tensors, source.description)
+    if tensors is not None and source.is_lasting:
+        map_weights(encoder, tensors)
     module = builder.wrap(encoder).eval()
     features = builder.check(module)
     return Backbone(

@@ -30,6 +30,11 @@ class WeightsSource:
     description: str
     """In words; free of this machine's paths where the weights have a public name."""
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether nobody writes the file anew while it is read: a person's own may be."""
+        return self.kind in ("package", "cache", "hub")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoft.backbones.sources import weights_file
 from autoft.core.cache import cache_folder
@@ -123,6 +123,21 @@ def renamed_in_order(path: Path, model_tensors: Mapping[str, Tensor], *, distrib
     tensors = dict(zip(model_tensors, (value.contiguous() for value in values.values()), strict=True))
     _keep(tensors, kept)
     return tensors
+
+
+@torch.no_grad()
+def map_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Let the weights of a module lie where equal ones of a file lie: mapped, in memory that all its readers share.
+
+    Args:
+        module: Filled from `tensors`, as it is called there or with one name before it ("bert.embeddings...").
+        tensors: From `read_tensors`; of a safetensors file they are mapped. A write to one stays this process's own.
+    """
+    shorter = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+    for name, own in (*module.named_parameters(), *module.named_buffers()):
+        found = tensors.get(name, shorter.get(name))
+        if found is not None and found.dtype == own.dtype and torch.equal(found, own):
+            own.data = found
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -8,7 +8,7 @@ from torch import nn
 from autoft.backbones.backbone import Backbone, fixed_random_numbers, num_features, watched_paths
 from autoft.backbones.layers import timm_groups, undecayed
 from autoft.backbones.locate import locate
-from autoft.backbones.tensors import tensors_sha256
+from autoft.backbones.tensors import map_weights, tensors_sha256
 from autoft.backbones.timm_pooling import PooledTimm, pooled_timm
 from autoft.backbones.timm_weights import create_loaded, timm_tensors
 from autoft.core import catalog
@@ -43,6 +43,8 @@ def build_timm(entry: Entry, settings: Json) -> Backbone:
             module = timm.create_model(name, num_classes=0, **kwargs)
         else:
             module = create_loaded(entry, kwargs, tensors, source)
+            if source.is_lasting:
+                map_weights(module, tensors)
     is_pooled = entry.facts["pooled"]
     preprocessing = {"kind": "image", "size": size, "mean": list(published.mean), "std": list(published.std)}
     pooling = settings["pooling"]

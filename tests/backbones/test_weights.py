@@ -1,5 +1,6 @@
 """What is read as weights, what is refused, and that they arrive in the model."""
 
+import copy
 import json
 import os
 import pickle
@@ -232,3 +233,26 @@ def test_hf_weights_of_half_precision_become_single(tmp_path: Path, bert_folder:
     assert {p.dtype for p in backbone.module.parameters()} == {torch.float32}
     again = backbones.rebuild(backbone.architecture)
     assert {p.dtype for p in again.module.parameters()} == {torch.float32}
+
+
+def is_mapped(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor's values lie in a mapped file of weights, as the kernel says."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        ends, *_, file = line.split()
+        start, end = (int(address, 16) for address in ends.split("-"))
+        if start <= tensor.data_ptr() < end:
+            return file.endswith(".safetensors")
+    return False
+
+
+@pytest.mark.parametrize("name", ["timm:tf_efficientnet_lite0", "hf:sentence-transformers/all-MiniLM-L6-v2"])
+def test_packaged_weights_are_mapped_and_a_trials_own_are_not(name: str) -> None:
+    module = backbones.build({"name": name}).module
+    assert [key for key, parameter in module.named_parameters() if not is_mapped(parameter)] == []
+    assert not any(is_mapped(parameter) for parameter in copy.deepcopy(module).parameters())
+
+
+def test_weights_that_a_person_gave_are_copied_since_they_may_be_written_anew(tmp_path: Path) -> None:
+    save_file(full_state("test_resnet"), tmp_path / "mine.safetensors")
+    module = build(tmp_path / "mine.safetensors").module
+    assert not any(is_mapped(parameter) for parameter in module.parameters())
