@@ -26,6 +26,7 @@ from autoft.core.configs import (
     Budget,
     DataSpec,
     EpochResult,
+    ExecutionPolicy,
     Resources,
     SearchConfig,
     StrategyConfig,
@@ -80,6 +81,7 @@ def open_trial(
     epochs_recorded: int,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
+    policy: ExecutionPolicy,
 ) -> Idle:
     """Open an idle trial; see `autoft.engine.job.OpenTrial`."""
     return Idle(config)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import tune
 
-from autoft.core.configs import TrialConfig
+from autoft.core.configs import ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.core.seeds import derive_seed
@@ -80,6 +80,7 @@ def trainable(setting: Setting) -> type[tune.Trainable]:
                 epochs_recorded=0,
                 warm=self._warm,
                 heartbeat=lambda: None,
+                policy=ExecutionPolicy(measures=True),
             )
 
         def step(self) -> Json:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoft.core import catalog
-from autoft.core.configs import Budget, SearchConfig, StrategyConfig
+from autoft.core.configs import Budget, Resources, SearchConfig, StrategyConfig
 from autoft.core.entries.finetune import PROBE_ROWS
 from autoft.core.errors import ConfigError
 from autoft.core.metrics import METRICS, parse_objective
 from autoft.engine.strategy import config_of, strategy_of
 from autoft.space import SearchSpace
+from autoft.space.tree import Block
 from autoft.strategies import Strategy
 
 SEEDS = 2**32
@@ -48,6 +49,20 @@ def check_share(budget: Budget, num_rows: int) -> None:
         raise ConfigError(
             f"epochs_per_pass is {budget.epochs_per_pass}, and there are {num_rows} rows to train on: an epoch must "
             "have at least one."
+        )
+
+
+def check_checkpointing(resources: Resources, space: SearchSpace) -> None:
+    """Refuse gradient checkpointing where nothing would use it.
+
+    Raises:
+        ConfigError: If the space trains heads alone.
+    """
+    section = next(section for section in space.sections if section.name == "finetune")
+    modes = {branch.name for branch in section.branches} if isinstance(section, Block) else set()
+    if resources.gradient_checkpointing and modes == {"head"}:
+        raise ConfigError(
+            f"gradient_checkpointing would have no effect: the space '{space.name}' trains heads alone; leave it out."
         )
 
 

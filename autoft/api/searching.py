@@ -26,6 +26,7 @@ from autoft.api.folder import (
     write_search,
 )
 from autoft.api.request import (
+    check_checkpointing,
     check_numbers,
     check_share,
     default_space,
@@ -174,6 +175,7 @@ def search(
         if chosen.task != prepared.task:
             raise ConfigError(f"The space '{chosen.name}' is for {chosen.task}, and the data are for {prepared.task}.")
         chosen = chosen.narrowed(space_overrides) if space_overrides else chosen
+        check_checkpointing(resources, chosen)
         chosen, left_out = within_limits(chosen, kept_limits)
         for backbone in chosen.backbones():
             backbones.locate(backbone)

@@ -205,6 +205,15 @@ def search(
             rich_help_panel=options.RESOURCES,
         ),
     ] = "auto",
+    gradient_checkpointing: Annotated[
+        bool,
+        typer.Option(
+            "--gradient-checkpointing",
+            help="Compute activations again in the backward pass, not keep them: less memory for about a third more "
+            "time.",
+            rich_help_panel=options.RESOURCES,
+        ),
+    ] = False,
     address: Annotated[
         str | None,
         typer.Option(
@@ -278,6 +287,7 @@ def search(
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,  # type: ignore[arg-type]  # `parsing.gpus` made it "auto" or a number
                 concurrent=concurrent,
+                gradient_checkpointing=gradient_checkpointing,
             ),
             address=address,
             out=out,

@@ -109,17 +109,37 @@ class Resources:
     """Trials side by side; None: as many as the resources hold."""
     hang_seconds: float = 900.0
     """A trial that finishes no batch for so long is ended as failed."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass, not keep them: less memory, more time, the same result."""
 
     def __post_init__(self) -> None:
         for name in ("cpus_per_trial", "hang_seconds"):
             value = getattr(self, name)
             if not _is_number(value) or not value > 0:
                 raise ConfigError(f"{name} must be a number above 0, not {value!r}.")
+        if not isinstance(self.gradient_checkpointing, bool):
+            raise ConfigError(f"gradient_checkpointing must be true or false, not {self.gradient_checkpointing!r}.")
         gpus = self.gpus_per_trial
         if gpus != "auto" and not (_is_number(gpus) and gpus >= 0 and (gpus <= 1 or float(gpus).is_integer())):
             raise ConfigError(f"gpus_per_trial must be 'auto', a share up to 1 or a whole number, not {gpus!r}.")
         if self.concurrent is not None and (type(self.concurrent) is not int or self.concurrent < 1):
             raise ConfigError(f"concurrent must be a whole number above 0, not {self.concurrent!r}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionPolicy:
+    """How far a worker may choose by itself how a configuration that has no `execution` block is computed."""
+
+    measures: bool = False
+    """Whether what it measures decides; else rules do, so that on like machines the seed alone decides."""
+    trainings: float = 1.0
+    """Trainings of one backbone that are expected, within which a compilation must win back its time."""
+    seconds: float | None = None
+    """Most seconds that they may take together; None means no limit."""
+    gradient_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass, not kept."""
+    takes_less: bool = False
+    """Whether half the rows at a time is to be taken, whatever the configuration says: memory ran out with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -255,7 +275,7 @@ class TrialConfig:
     versions: Json = field(default_factory=dict)
     """Versions of what computes (python, torch, timm, ...), filled by the worker."""
     execution: Json = field(default_factory=dict)
-    """What was measured or chosen at run time: device, threads, dtype, channels_last, compile, micro_batch."""
+    """What was measured or chosen at run time: device, threads, dtype, channels_last, micro_batch, compile, ..."""
 
     @property
     def kind(self) -> TrialKind:

@@ -15,7 +15,7 @@ from autoft.core.recipe import complete
 from autoft.core.seeds import derive_seed
 from autoft.engine.chronicle import Chronicle, Journal
 from autoft.engine.clock import Clock
-from autoft.engine.job import Job, Report
+from autoft.engine.job import LOW_MEMORY, Job, Report
 from autoft.engine.ledger import Entry, Ledger, final_status
 from autoft.engine.turns import ArrivalTurns, Turns
 from autoft.space import SearchSpace
@@ -117,8 +117,13 @@ class Coordinator:
 
     def job(self, trial: str) -> Job:
         """Return the job that trains a trial on from where it is known."""
+        entry = self.ledger[trial]
         return Job(
-            kind="trial", trial=trial, config=self.ledger[trial].config, epochs_recorded=self._epochs_known(trial)
+            kind="trial",
+            trial=trial,
+            config=entry.config,
+            epochs_recorded=self._epochs_known(trial),
+            lost_to_memory=entry.lost_to_memory,
         )
 
     def goes_on(self, trial: str) -> bool:
@@ -171,6 +176,7 @@ class Coordinator:
             entry.in_flight = False
             return False
         entry.num_losses += 1
+        entry.lost_to_memory = reason == LOW_MEMORY
         if hung or entry.num_losses > MAX_LOSSES:
             failure = hang if hung else f"its worker was lost {entry.num_losses} times: {reason}"
             entry.in_flight = False
@@ -233,6 +239,7 @@ class Coordinator:
             self._end(trial, "failed", f"it reported epoch {result.epoch} after epoch {len(entry.epochs)}")
             return
         entry.config = result.config or entry.config
+        entry.lost_to_memory = False
         result = self._chronicle.epoch(trial, result)
         self.clock.observe(result)
         self.ledger.add_epoch(trial, result)

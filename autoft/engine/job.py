@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from autoft.core.configs import EpochResult, TrialConfig
+from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json, canonical_json
 from autoft.core.storage import Store
 
 Heartbeat = Callable[[], None]
 """Called after every batch; silence for `hang_seconds` ends the worker."""
+
+
+LOW_MEMORY = "the machine ran low on memory, and Ray ended the process"
+"""Why a worker was lost."""
 
 
 class RunningTrial(Protocol):
@@ -35,6 +39,7 @@ class OpenTrial(Protocol):
         epochs_recorded: int,
         warm: dict[str, Any],
         heartbeat: Heartbeat,
+        policy: ExecutionPolicy,
     ) -> RunningTrial:
         """Return the trial that `config` describes, at the epoch of its last checkpoint.
 
@@ -45,6 +50,7 @@ class OpenTrial(Protocol):
             epochs_recorded: Epochs of it that the record holds; the next one that it reports must be one more.
             warm: What this worker keeps between trials; empty at first.
             heartbeat: To be called after every batch.
+            policy: How a configuration that no worker has filled is computed.
         """
         ...
 
@@ -103,6 +109,8 @@ class Job:
     """`TrialConfig` as JSON."""
     epochs_recorded: int = 0
     """Epochs of this trial that the record holds."""
+    lost_to_memory: bool = False
+    """Whether its last worker was ended because the machine ran low on memory, and nothing was reported since."""
     epochs: tuple[Json, ...] = ()
     """Of a final test: the winner's `EpochResult`s as JSON."""
 

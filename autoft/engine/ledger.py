@@ -30,6 +30,8 @@ class Entry:
     """Of its status."""
     num_losses: int = 0
     """How often its worker was lost in this run."""
+    lost_to_memory: bool = False
+    """Whether its worker was lost for want of memory since its last epoch."""
     in_flight: bool = False
     """Whether a worker has it, or will get it."""
     breaks: str | None = None

@@ -6,6 +6,8 @@ from typing import Any
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 
+from autoft.engine.job import LOW_MEMORY
+
 REASON_CHARACTERS = 200
 
 
@@ -37,5 +39,5 @@ def why_lost(trial: Trial) -> str:
     last = path.read_text(errors="replace").rpartition("Failure #")[2]
     lines = [" ".join(line.split()) for line in last.splitlines()[1:] if line.strip()]
     if any("running low on memory" in line for line in lines):
-        return "the machine ran low on memory, and Ray ended the process"
+        return LOW_MEMORY
     return lines[0][:REASON_CHARACTERS] if lines else "Ray gives no reason"

@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
+import math
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autoft.core.configs import Budget, SearchConfig
+from autoft.core.configs import Budget, ExecutionPolicy, SearchConfig
 from autoft.core.errors import Interrupted, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.progress import Listener
@@ -92,6 +93,7 @@ def run_search(
                     dataset_path=dataset_path,
                     hang_seconds=search.resources.hang_seconds,
                     cpus=search.resources.cpus_per_trial,
+                    policy=execution_policy(search),
                 ),
                 listener=listener,
                 evidence=evidence,
@@ -170,6 +172,21 @@ def _run(
     writer.seal()
     winner = ledger.ranking()[0]
     return Outcome(winner=winner, test=coordinator.test or dict((writer.record.test or {}).get("metrics", {})))
+
+
+def execution_policy(search: SearchConfig) -> ExecutionPolicy:
+    """Return how far workers may choose by what they measure: not at all where the seed alone is to decide.
+
+    The budget is taken to be spread evenly over the backbones of the space.
+    """
+    share = max(1, len(SearchSpace.from_json(search.space).backbones()))
+    trials, seconds = search.budget.trials, search.budget.seconds
+    return ExecutionPolicy(
+        measures=not search.deterministic,
+        trainings=math.inf if trials is None else max(1.0, trials / share),
+        seconds=None if seconds is None else seconds / share,
+        gradient_checkpointing=search.resources.gradient_checkpointing,
+    )
 
 
 def logical_slots(search: SearchConfig) -> int:

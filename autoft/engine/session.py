@@ -4,10 +4,10 @@ import errno
 import gc
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autoft.core.configs import EpochResult, TrialConfig
+from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.errors import AutoftError
 from autoft.core.storage import Store
 from autoft.engine.job import Finalize, Heartbeat, Job, OpenTrial, Report, RunningTrial, WorkerSpec, load_attribute
@@ -27,6 +27,7 @@ class WorkerSetup:
     hang_seconds: float
     cpus: float
     """Cores, and threads, of one trial."""
+    policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
 
 
 class WorkerSession:
@@ -88,6 +89,7 @@ class WorkerSession:
             epochs_recorded=job.epochs_recorded,
             warm=self._warm,
             heartbeat=heartbeat,
+            policy=replace(self._setup.policy, takes_less=job.lost_to_memory),
         )
 
     def _finalize(self, job: Job, heartbeat: Heartbeat) -> Report:

@@ -5,7 +5,7 @@ from typing import Any
 
 from autoft import evaluation
 from autoft.artifact import Bundle, write_bundle
-from autoft.core.configs import SPLITS, EpochResult, TrialConfig
+from autoft.core.configs import SPLITS, EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.errors import WorkError
 from autoft.core.jsonable import Json
 from autoft.core.metrics import all_quality_metrics, quality_metrics
@@ -27,6 +27,7 @@ def open_trial(
     epochs_recorded: int,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
+    policy: ExecutionPolicy,
 ) -> RunningTrial:
     """Return the trial that `config` describes; see `job.OpenTrial`."""
     return worker.open_trial(
@@ -36,6 +37,7 @@ def open_trial(
         epochs_recorded=epochs_recorded,
         warm=_cache(warm),
         heartbeat=heartbeat,
+        policy=policy,
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from autoft.core.configs import EpochResult, EpochStatus
-from autoft.core.jsonable import Json, finite_or_none
+from autoft.core.configs import EpochResult, EpochStatus, TrialConfig
+from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.storage import Store
 from autoft.optim import ParamGroup, load_optimizer_state, optimizer_state
 from autoft.tasks import state_hash
@@ -18,6 +18,9 @@ from autoft.training import checkpoint
 from autoft.training.finetune import plan
 from autoft.training.updates import Updates
 from autoft.training.workbench import Workbench
+
+FOUND = ("micro_batch", "eval_batch", "gradient_checkpointing", "ran_out", "compile")
+"""Of an `execution` block, what a trial may still find out while it trains."""
 
 
 class Trial:
@@ -29,19 +32,24 @@ class Trial:
 
     def __init__(self, bench: Workbench, store: Store, *, epochs_recorded: int = 0) -> None:
         self.bench = bench
-        self.config = bench.config
         self.epoch = 0
         self._store = store
         self._plan = plan(bench)
         self._updates = Updates(bench, self._plan)
         self._learning = _learning(bench.network, self._plan.groups, is_frozen=self._updates.is_frozen)
-        self._best: Json = {"epoch": 0, "value": None, "config": self.config.digest()}
+        self._best: Json = {"epoch": 0, "value": None, "config": _identity(self.config)}
         self._results: list[Json] = []
         self._unreported: deque[EpochResult] = deque()
         self._epochs_recorded = epochs_recorded
         self._resume()
         if self.epoch == 0 and self._plan.begin is not None:
             self._plan.begin()
+        self._updates.set_up_passes(self.epoch)
+
+    @property
+    def config(self) -> TrialConfig:
+        """The filled configuration, with what the worker has found out so far."""
+        return self.bench.config
 
     def run_epoch(self) -> EpochResult:
         """Train one epoch, validate, save, and say how it went.
@@ -137,6 +145,7 @@ class Trial:
             "optimizer": rest,
             "schedule": updates.schedule.state(),
             "results": self._results,
+            "found": {name: getattr(self.bench.execution, name) for name in FOUND},
         }
         checkpoint.save(self._store, "last", tensors, about)
 
@@ -148,6 +157,8 @@ class Trial:
         last = checkpoint.load(self._store, "last")
         if last is None or last.about["best"]["config"] != self._best["config"]:
             return
+        self.bench.revise(**last.about["found"])
+        self.bench.chooses = False
         load_learned(self.bench.network, _under("model.", last.tensors))
         if self._updates.average is not None:
             self._updates.average.load(_under("average.", last.tensors))
@@ -169,6 +180,12 @@ def load_learned(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     unexpected = network.load_state_dict(tensors, strict=False).unexpected_keys
     if unexpected:
         raise RuntimeError(f"The checkpoint holds {unexpected[0]}, which the network has not.")
+
+
+def _identity(config: TrialConfig) -> str:
+    """Return a digest of a configuration less what a trial may still find out."""
+    execution = {name: value for name, value in config.execution.items() if name not in FOUND}
+    return digest(config.replace(execution=execution).to_json())
 
 
 def _learning(network: nn.Module, groups: Sequence[ParamGroup], *, is_frozen: bool) -> frozenset[str]:

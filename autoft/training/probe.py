@@ -6,7 +6,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from autoft.core.configs import EpochResult
+from autoft.core.configs import EpochResult, TrialConfig
 from autoft.core.jsonable import finite_or_none
 from autoft.core.metrics import TRANSFERABILITY
 from autoft.core.storage import Store
@@ -30,8 +30,15 @@ class Probe:
 
     def __init__(self, bench: Workbench, store: Store) -> None:
         self.bench = bench
-        self.config = bench.config
         self._store = store
+        if bench.policy.takes_less:
+            bench.revise(eval_batch=max(1, bench.execution.eval_batch // 2))
+            bench.note_memory("eval_batch")
+
+    @property
+    def config(self) -> TrialConfig:
+        """The filled configuration, with what the worker has found out so far."""
+        return self.bench.config
 
     def run_epoch(self) -> EpochResult:
         """Compute the features, solve, evaluate, score the features, save."""

@@ -11,6 +11,7 @@ from autoft import backbones
 from autoft.backbones import Backbone
 from autoft.core.jsonable import Json, digest
 from autoft.core.shelf import Shelf
+from autoft.tasks import Inputs, build_inputs
 
 MAX_BACKBONES = 2
 MAX_BYTES = 1 << 30
@@ -28,6 +29,7 @@ class WarmCache:
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         self._encoded: OrderedDict[str, Any] = OrderedDict()
         self._features: OrderedDict[str, Tensor] = OrderedDict()
+        self._inputs: dict[str, Inputs] = {}
 
     def backbone(self, config: Json) -> Backbone:
         """Return a fresh copy of the pretrained backbone that `config` names, which the trial may change."""
@@ -36,8 +38,15 @@ class WarmCache:
             self._backbones[key] = backbones.build(config)
         self._backbones.move_to_end(key)
         while len(self._backbones) > MAX_BACKBONES:
-            self._backbones.popitem(last=False)
+            self._inputs.pop(self._backbones.popitem(last=False)[0], None)
         return copy.deepcopy(self._backbones[key])
+
+    def inputs(self, config: Json, preprocessing: Json) -> Inputs:
+        """Return the inputs of the backbone that `config` names: reading a tokenizer takes as long as an update."""
+        key = digest(config)
+        if key not in self._inputs:
+            self._inputs[key] = build_inputs(preprocessing)
+        return self._inputs[key]
 
     def encoded(self, key: Json, open_table: Callable[[Shelf], Any]) -> Any:
         """Return the encoded inputs of a key, opened once; the least recently used ones go when there are many."""

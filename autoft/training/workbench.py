@@ -1,10 +1,10 @@
 """What a trial and a probe share: the network on its device, the encoded rows, a forward pass over a split."""
 
-import resource
+import logging
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,19 @@ from torch import Tensor
 
 from autoft import evaluation
 from autoft.backbones import Backbone
-from autoft.core.configs import TrialConfig
-from autoft.core.errors import WeightsError
+from autoft.core.configs import ExecutionPolicy, TrialConfig
+from autoft.core.errors import WeightsError, WorkError
 from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.metrics import Objective, parse_objective, quality_metrics
+from autoft.core.notebook import read_note, write_note
 from autoft.core.shelf import Beat, Shelf
 from autoft.data import Dataset
-from autoft.tasks import Classification, Inputs, Network, build_inputs, get_task
+from autoft.tasks import Classification, Inputs, Network, get_task
 from autoft.tasks.inference import forward_all
-from autoft.training.execution import Execution, choose_execution, default_threads, versions
+from autoft.training.execution import Execution, choose_execution, default_threads, likeness, versions
 from autoft.training.finetune.adapters import install_adapters
+from autoft.training.measuring import measured
+from autoft.training.memory import Peak, free_memory, is_out_of_memory
 from autoft.training.prepared import (
     encoded_key,
     encoded_table,
@@ -36,6 +39,8 @@ from autoft.training.warm import WarmCache
 LATENCY_REPEATS = 9
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 """Places of rows within a split."""
+
+_log = logging.getLogger(__name__)
 
 
 def _no_heartbeat() -> None:
@@ -56,6 +61,10 @@ class Workbench:
     inputs: Inputs
     warm: WarmCache
     heartbeat: Callable[[], None] = _no_heartbeat
+    policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
+    chooses: bool = False
+    """Whether what is measured here may decide how it is computed: the configuration did not say."""
+    _peak: Peak
     _costs: Json = field(default_factory=dict)
     _encoded: dict[str, Any] = field(default_factory=dict)
     _features: dict[str, Tensor] = field(default_factory=dict)
@@ -68,23 +77,23 @@ class Workbench:
         *,
         warm: WarmCache,
         heartbeat: Callable[[], None] = _no_heartbeat,
+        policy: ExecutionPolicy | None = None,
     ) -> "Workbench":
-        """Build the network and fill the configuration; an `execution` that is there is obeyed.
+        """Build the network and fill the configuration; an `execution` that is there is obeyed, else `policy` is.
 
         Raises:
             AutoftError: If weights cannot be had or are not those that the configuration names, or settings do not
                 fit the backbone.
         """
-        task = get_task(config.task)
+        task, policy = get_task(config.task), policy or ExecutionPolicy()
         if config.execution:
             execution = Execution.from_json(config.execution)
         else:
-            execution = choose_execution(config, input_kind=task.input_kind, threads=default_threads())
+            execution = choose_execution(config, input_kind=task.input_kind, threads=default_threads(), policy=policy)
         torch.set_num_threads(execution.threads)
         heartbeat()
         torch.manual_seed(config.seed)
-        if execution.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        peak = Peak(execution.device)
         backbone = warm.backbone(config.recipe["backbone"])
         _check_weights(config, backbone)
         head = task.build_head(backbone.num_features, len(dataset.labels), config.recipe, seed=config.seed)
@@ -94,11 +103,14 @@ class Workbench:
         network = network.to(execution.torch_device)
         if execution.channels_last:
             network = network.to(memory_format=torch.channels_last)
+        chooses = policy.measures and not config.execution
+        if chooses:
+            execution = measured(execution, network, config, backbone.preprocessing, heartbeat=heartbeat)
         heartbeat()
         filled = config.replace(
             weights=config.weights or dict(backbone.weights),
             versions=versions(),
-            execution=config.execution or _as_json(execution),
+            execution=config.execution or execution.to_json(),
         )
         return cls(
             config=filled,
@@ -107,11 +119,25 @@ class Workbench:
             task=task,
             backbone=backbone,
             network=network,
-            inputs=build_inputs(backbone.preprocessing),
+            inputs=warm.inputs(config.recipe["backbone"], backbone.preprocessing),
             warm=warm,
             heartbeat=heartbeat,
+            policy=policy,
+            chooses=chooses,
+            _peak=peak,
             _costs={"parameters": num_parameters},
         )
+
+    def revise(self, **changes: Any) -> None:
+        """Compute otherwise from here on, and let the configuration say so."""
+        self.execution = replace(self.execution, **changes)
+        self.config = self.config.replace(execution=self.execution.to_json())
+
+    def note_memory(self, *names: str) -> None:
+        """Let like configurations on this machine begin with what this one has come to, of `execution`'s settings."""
+        key = likeness(self.config, self.execution)
+        found = {name: getattr(self.execution, name) for name in names}
+        write_note("memory", key, {**(read_note("memory", key) or {}), **found})
 
     @property
     def objective(self) -> Objective:
@@ -191,6 +217,35 @@ class Workbench:
         places: Rows | None = None,
         heartbeat: Beat | None = None,
     ) -> Tensor:
+        """Run `forward` over rows of a split; where memory runs out, again with half as many at a time."""
+        at_once = self.execution.eval_batch if rows is None else rows
+        while True:
+            try:
+                return self._forward_all(
+                    forward, split, module, rows=at_once, places=places, heartbeat=heartbeat or self.heartbeat
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                at_once = min(at_once, self.dataset.num_rows(split))
+                if at_once == 1:
+                    raise WorkError(f"Memory ran out in the evaluation of a single row: {error}") from error
+            free_memory()
+            _log.warning("Memory ran out in the evaluation of %d rows: half as many go at a time.", at_once)
+            at_once //= 2
+            self.revise(eval_batch=at_once)
+            self.note_memory("eval_batch")
+
+    def _forward_all(
+        self,
+        forward: Callable[..., Tensor],
+        split: str,
+        module: torch.nn.Module | None,
+        *,
+        rows: int,
+        places: Rows | None,
+        heartbeat: Beat,
+    ) -> Tensor:
         return forward_all(
             forward,
             self.network if module is None else module,
@@ -198,11 +253,11 @@ class Workbench:
             self.encoded(split),
             num_rows=self.dataset.num_rows(split),
             places=None if places is None else torch.from_numpy(places),
-            batch_size=self.execution.eval_batch if rows is None else rows,
+            batch_size=rows,
             device=self.execution.torch_device,
             channels_last=self.execution.channels_last,
             autocast=self.execution.autocast(),
-            heartbeat=self.heartbeat if heartbeat is None else heartbeat,
+            heartbeat=heartbeat,
         )
 
     def quality(self, logits: Tensor, split: str) -> Json:
@@ -229,7 +284,7 @@ class Workbench:
         """Return parameters, latency_ms and peak_memory_mb; the latency is measured once."""
         if "latency_ms" not in self._costs:
             self._costs["latency_ms"] = self._latency_ms()
-        return self._costs | {"peak_memory_mb": _peak_memory_mb(self.execution)}
+        return self._costs | {"peak_memory_mb": self._peak.megabytes()}
 
     def _latency_ms(self) -> float:
         seconds = []
@@ -254,13 +309,3 @@ def _check_weights(config: TrialConfig, backbone: Backbone) -> None:
             f"The pretrained weights of {name} ({backbone.weights['source']}) are not those that the trial began with: "
             f"their SHA-256 is {found[:12]}..., not {named[:12]}...; put those back, or start a new search."
         )
-
-
-def _as_json(execution: Execution) -> Json:
-    return {name: getattr(execution, name) for name in execution.__slots__}
-
-
-def _peak_memory_mb(execution: Execution) -> float:
-    if execution.device == "cuda":
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)

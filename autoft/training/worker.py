@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from autoft.core.configs import EpochResult, TrialConfig
+from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.data import Dataset, open_dataset
@@ -18,7 +18,10 @@ from autoft.training.workbench import Workbench
 class Running(Protocol):
     """A trial or probe under way."""
 
-    config: TrialConfig
+    @property
+    def config(self) -> TrialConfig:
+        """The filled configuration, with what the worker has found out so far."""
+        ...
 
     def run_epoch(self) -> EpochResult:
         """Train one epoch and say how it went."""
@@ -33,6 +36,7 @@ def open_trial(
     epochs_recorded: int = 0,
     warm: WarmCache | None = None,
     heartbeat: Callable[[], None] | None = None,
+    policy: ExecutionPolicy | None = None,
 ) -> Running:
     """Return the trial that `config` describes, at the epoch of its last checkpoint in `store`.
 
@@ -43,13 +47,14 @@ def open_trial(
         epochs_recorded: Epochs of it that somebody has noted; the next that it reports is one more.
         warm: What this worker keeps between trials.
         heartbeat: Called after every batch; whoever watches may take silence for a hang.
+        policy: How a configuration without `execution` is computed; None: as rules say.
 
     Raises:
         AutoftError: If the configuration cannot be run here.
     """
     kept = warm if warm is not None else WarmCache()
-    arguments = {"heartbeat": heartbeat} if heartbeat is not None else {}
-    bench = Workbench.set_up(config, dataset, warm=kept, **arguments)
+    arguments: Json = {"heartbeat": heartbeat} if heartbeat is not None else {}
+    bench = Workbench.set_up(config, dataset, warm=kept, policy=policy, **arguments)
     return Probe(bench, store) if config.kind == "probe" else Trial(bench, store, epochs_recorded=epochs_recorded)
 
 

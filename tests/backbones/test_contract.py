@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from autoft import backbones
 from autoft.backbones import Backbone
+from autoft.backbones.checkpointing import checkpoint_gradients
 from autoft.core import catalog
 from autoft.core.jsonable import canonical_json
 
@@ -196,3 +200,46 @@ def test_settings_that_are_left_out_have_the_catalogs_defaults(built: Built) -> 
     entry = catalog.entry("backbone", config["name"])
     full = {argument.name: argument.default for argument in entry.arguments} | config
     assert backbones.build(full).architecture == backbone.architecture
+
+
+class Seen(TorchFunctionMode):
+    """Counts the calls of torch's fused attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused = 0
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.fused += function is functional.scaled_dot_product_attention
+        return function(*args, **(kwargs or {}))
+
+
+ATTENTIONS = {"timm:test_vit": 6, "timm:test_maxvit": 8, "bert_folder": 2, "roberta_folder": 2, "vit_folder": 2}
+ATTENTIONS |= {"swin_folder": 3, "hf:sentence-transformers/all-MiniLM-L6-v2": 6}
+"""Layers of attention in a backbone's encoder."""
+
+
+def test_all_attention_runs_in_torchs_fused_kernel(built: Built) -> None:
+    case, _, backbone = built
+    with Seen() as seen, torch.no_grad():
+        backbone.module(*backbone.example())
+    assert seen.fused == ATTENTIONS.get(case.name, 0)
+
+
+def test_gradient_checkpointing_keeps_less_and_changes_no_gradient(built: Built) -> None:
+    _, _, backbone = built
+    kept, gradients = [], []
+    for checkpoints in (False, True):
+        module = copy.deepcopy(backbone.module).train()
+        assert not checkpoints or checkpoint_gradients(module)
+        sizes: list[int] = []
+        torch.manual_seed(1)
+        with saved_tensors_hooks(lambda tensor, sizes=sizes: sizes.append(tensor.nbytes) or tensor, lambda kept: kept):
+            features = module(*inputs_of(backbone))
+        features.square().sum().backward()
+        kept.append(sum(sizes))
+        gradients.append({name: parameter.grad for name, parameter in module.named_parameters()})
+    assert kept[1] < kept[0]
+    assert all(torch.equal(gradient, gradients[1][name]) for name, gradient in gradients[0].items())

@@ -16,6 +16,7 @@ from autoft.core.errors import ConfigError, FormatError
         ({"gpus_per_trial": True}, "gpus_per_trial must be"),
         ({"concurrent": 2.0}, "concurrent must be a whole number above 0, not 2.0"),
         ({"concurrent": float("inf")}, "concurrent must be a whole number above 0"),
+        ({"gradient_checkpointing": 1}, "gradient_checkpointing must be true or false, not 1"),
         ({"hang_seconds": 0}, "hang_seconds must be a number above 0, not 0"),
     ],
 )

@@ -5,7 +5,7 @@ from autoft.core.errors import WorkError
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
-from autoft.engine.job import Report
+from autoft.engine.job import LOW_MEMORY, Report
 from autoft.engine.replay import replay
 from autoft.engine.search import restore_ledger
 from autoft.record.reader import read_events, read_record
@@ -184,6 +184,19 @@ def test_a_lost_worker_is_tried_again_twice(bench):
     assert [b.coordinator.lost("p01", **lose) for _ in range(3)] == [True, True, False]
     assert b.statuses()["p01"] == ("failed", "its worker was lost 3 times: killed")
     assert len(events(b.store, "note")) == 2
+
+
+def test_a_worker_lost_to_memory_is_told_to_the_next_until_an_epoch_is_done(bench):
+    b = bench(slots=2, trials=1)
+    b.jobs()
+    told = [b.coordinator.job("t0001").lost_to_memory]
+    for reason in (LOW_MEMORY, "its node is gone"):
+        b.coordinator.lost("t0001", is_final=False, hung=False, reason=reason)
+        told.append(b.coordinator.job("t0001").lost_to_memory)
+    assert told == [False, True, False]
+    b.coordinator.lost("p01", is_final=False, hung=False, reason=LOW_MEMORY)
+    b.epoch("p01", 1, 0.5)
+    assert not b.coordinator.job("p01").lost_to_memory
 
 
 def test_a_hang_is_not_tried_again(bench):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from autoft.core.configs import TrialConfig
+from autoft.core.configs import ExecutionPolicy, TrialConfig
 from autoft.core.errors import WorkError
 from autoft.core.storage import Store
 from autoft.engine.job import Job, Report, WorkerSpec
@@ -44,6 +44,18 @@ def test_a_worker_answers_epoch_by_epoch_and_goes_on_where_it_left(session):
     one.take(Job(kind="trial", trial="t0001", config=config(), epochs_recorded=1))
     report = one.step()
     assert (report.result["epoch"], report.result["metrics"]["opened_at"]) == (2, 1)
+    one.close()
+
+
+def test_a_trial_is_opened_under_the_policy_of_the_search(run_folder, spec):
+    policy = ExecutionPolicy(measures=True, trainings=4.0)
+    setup = WorkerSetup(
+        spec=spec, store=run_folder({}), dataset_path="nowhere", hang_seconds=60.0, cpus=1, policy=policy
+    )
+    one = WorkerSession(setup)
+    one.take(Job(kind="trial", trial="t0001", config=config()))
+    one.step()
+    assert one._trial.policy == policy
     one.close()
 
 

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from autoft.core.configs import EpochResult, TrialConfig
+from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.engine.job import Heartbeat
@@ -25,8 +25,16 @@ class Scripted:
     `always_die`.
     """
 
-    def __init__(self, config: TrialConfig, store: Store, epochs_recorded: int, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        store: Store,
+        epochs_recorded: int,
+        heartbeat: Heartbeat,
+        policy: ExecutionPolicy,
+    ) -> None:
         self.config = config
+        self.policy = policy
         self.store = store
         self.heartbeat = heartbeat
         self.epoch = int(store.read("last.json")) if store.exists("last.json") else 0
@@ -87,8 +95,9 @@ def open_trial(
     epochs_recorded: int,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
+    policy: ExecutionPolicy,
 ) -> Scripted:
-    return Scripted(config, store, epochs_recorded, heartbeat)
+    return Scripted(config, store, epochs_recorded, heartbeat, policy)
 
 
 def finalize(

@@ -248,8 +248,12 @@ def test_a_recorded_execution_is_obeyed(make_config: Make, colours: Dataset, tmp
     trial = open_here(obeyed, colours, tmp_path / "b")
     assert trial.config == obeyed
     assert trial.bench.execution.eval_batch == 5
-    trial.epoch = 1
-    assert {len(rows) for batches in trial._updates.deal(1) for rows in batches} == {3}
+    passes: list[tuple[bool, int]] = []
+    trial.bench.network.register_forward_hook(lambda part, inputs, _: passes.append((part.training, len(inputs[0]))))
+    trial.run_epoch()
+    assert passes.count((True, 3)) == 12
+    assert {rows for is_training, rows in passes if is_training} == {3}
+    assert {rows for is_training, rows in passes if not is_training} == {5, 2, 1}
 
 
 def test_the_heart_beats_at_least_once_a_batch(make_config: Make, colours: Dataset, tmp_path: Path) -> None:

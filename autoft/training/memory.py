@@ -1,0 +1,129 @@
+"""Memory: that it ran out, what an update had changed until then, and the most that a trial took."""
+
+import gc
+import resource
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from autoft.training.norms import batch_norms
+
+_WORDS = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "could not create a primitive",
+)
+"""By which plain RuntimeErrors say it: of torch's allocator on processors, C++, NVIDIA's libraries, and oneDNN's."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on the processor or a GPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+
+
+def free_memory() -> None:
+    """Give back what no tensor holds any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class Rewinder:
+    """Takes an update that did not come to its step back to its start, to the bit.
+
+    That is the generators, and the statistics of the batch norms that learn; weights change in the step alone.
+
+    Args:
+        network: That learns, in the mode of its epoch.
+        draws: The generator of the augmentations, on the processor.
+    """
+
+    def __init__(self, network: nn.Module, draws: torch.Generator) -> None:
+        self._draws = draws
+        norms = [norm for norm in batch_norms(network).values() if norm.training]
+        self._buffers = [buffer for norm in norms for buffer in norm.buffers()]
+        self._kept = [buffer.clone() for buffer in self._buffers]
+        self._on_gpu = torch.cuda.is_available()
+        self.mark()
+
+    @torch.no_grad()
+    def mark(self) -> None:
+        """Let this be the moment to go back to."""
+        self._states = self._states_now()
+        if self._buffers:
+            torch._foreach_copy_(self._kept, self._buffers)
+
+    @torch.no_grad()
+    def rewind(self) -> None:
+        """Go back."""
+        state, drawn, on_gpu = self._states
+        torch.set_rng_state(state)
+        self._draws.set_state(drawn)
+        if on_gpu is not None:
+            torch.cuda.set_rng_state(on_gpu)
+        for buffer, value in zip(self._buffers, self._kept, strict=True):
+            buffer.copy_(value)
+
+    def _states_now(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        return torch.get_rng_state(), self._draws.get_state(), torch.cuda.get_rng_state() if self._on_gpu else None
+
+
+def has_learning_statistics(network: nn.Module) -> bool:
+    """Return whether the network computes with the statistics of each batch, as it stands."""
+    return any(norm.training for norm in batch_norms(network).values())
+
+
+def fewest_rows(network: nn.Module) -> int:
+    """Return the smallest micro-batch: a row; 3 where batch norms learn, of which no piece of a batch is a single row.
+
+    A single row of one place has no variance, and torch refuses it.
+    """
+    return 3 if has_learning_statistics(network) else 1
+
+
+class Peak:
+    """The most memory that this process held since the start of a trial.
+
+    On a GPU: that tensors took there. Else: what was resident of the process, libraries and what a warm worker keeps
+    included. Linux counts it from anew when it is told to; elsewhere the process's most ever is all there is.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._on_gpu = device == "cuda"
+        if self._on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        self._is_own = not self._on_gpu and _forget_peak()
+
+    def megabytes(self) -> float:
+        """Return it in MiB."""
+        if self._on_gpu:
+            return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        kilobytes = _resident_peak() if self._is_own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return round(kilobytes / 2**10, 1)
+
+
+def _forget_peak() -> bool:
+    """Let the kernel count the peak anew (proc(5): clear_refs, 5); return whether it does."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _resident_peak() -> int:
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def pieces(tensors: tuple[Tensor, ...], rows: int) -> list[tuple[Tensor, ...]]:
+    """Return a batch cut along its rows into pieces of nearly equal size, of `rows` at most."""
+    count = -(-len(tensors[0]) // rows)
+    return list(zip(*(tensor.tensor_split(count) for tensor in tensors), strict=True))
