@@ -49,7 +49,7 @@ def measured(
     """
     if not computes_in_bfloat16(on_gpu=execution.device == "cuda"):
         return replace(execution, dtype="float32")
-    key = likeness(config, execution)
+    key = dtype_key(config, execution)
     with alone("dtype", key):
         seconds = _noted(key)
         if seconds is None:
@@ -64,6 +64,11 @@ def measured(
             write_note("dtype", key, {"seconds_per_row": seconds})
             _log.info("Seconds for a row, measured: %s", seconds)
     return replace(execution, dtype=fastest(seconds))
+
+
+def dtype_key(config: TrialConfig, execution: Execution) -> Json:
+    """Return the key of the note: modes of fine-tuning that train a backbone at all count alike."""
+    return {**likeness(config, execution), "mode": "trained" if learns(config) else "frozen"}
 
 
 def fastest(seconds: Seconds) -> Dtype:
@@ -151,7 +156,7 @@ def example(preprocessing: Json, rows: int, execution: Execution) -> tuple[Tenso
 
 def noted_seconds(config: TrialConfig, execution: Execution) -> float | None:
     """Return the seconds of a row that were measured here for like configurations; None where none were."""
-    seconds = _noted(likeness(config, execution))
+    seconds = _noted(dtype_key(config, execution))
     return None if seconds is None else seconds[execution.dtype]
 
 

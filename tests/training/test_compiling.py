@@ -16,6 +16,7 @@ from autoft.data import Dataset
 from autoft.training.compiling import Forward, can_compile, compile_note, compile_training, has_compiler, pays
 from autoft.training.execution import likeness
 from autoft.training.loop import Trial
+from autoft.training.measuring import dtype_key
 from autoft.training.warm import WarmCache
 from autoft.training.workbench import Workbench
 from autoft.training.worker import open_trial
@@ -138,7 +139,9 @@ def test_a_compiled_trial_says_so_learns_the_same_and_is_reproduced_to_the_digit
     eager = opened(config, "eager")
     assert eager.config.execution["compile"] is False
     key = likeness(config, eager.bench.execution)
-    write_note("dtype", key, {"seconds_per_row": {"float32": 10.0, "bfloat16": 20.0}})
+    write_note(
+        "dtype", dtype_key(config, eager.bench.execution), {"seconds_per_row": {"float32": 10.0, "bfloat16": 20.0}}
+    )
     write_note("compile", {**key, "dtype": "float32"}, {**KNOWN, "warm_seconds": 1e-9})
     compiled = opened(config, "compiled", ExecutionPolicy(measures=True, trainings=math.inf))
     assert compiled.config.execution["compile"] is True

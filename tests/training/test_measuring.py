@@ -12,8 +12,8 @@ from autoft.core.notebook import write_note
 from autoft.core.storage import Store
 from autoft.data import Dataset
 from autoft.tasks import state_hash
-from autoft.training.execution import computes_in_bfloat16, likeness
-from autoft.training.measuring import DTYPES, example, fastest, measured, noted_seconds, seconds_per_row
+from autoft.training.execution import computes_in_bfloat16
+from autoft.training.measuring import DTYPES, dtype_key, example, fastest, measured, noted_seconds, seconds_per_row
 from autoft.training.warm import WarmCache
 from autoft.training.workbench import Workbench
 from autoft.training.worker import open_trial
@@ -73,7 +73,7 @@ def test_what_one_worker_measured_all_obey(make_config: Make, colours: Dataset, 
             bench.execution, bench.network, config, bench.backbone.preprocessing, heartbeat=lambda: passes.append(1)
         ).dtype
 
-    key = likeness(config, bench.execution)
+    key = dtype_key(config, bench.execution)
     write_note("dtype", key, {"seconds_per_row": {"float32": 2.0, "bfloat16": 1.0}})
     assert (dtype(), passes) == ("bfloat16", [])
     assert noted_seconds(config, bench.execution) == 2.0
@@ -100,7 +100,7 @@ def test_a_trial_takes_what_is_noted_where_it_may_and_a_recorded_execution_does_
     ruled = open_trial(config, colours, store=Store.open(tmp_path / "ruled")).config
     assert not (tmp_path / "cache").exists()
     bench = Workbench.set_up(config, colours, warm=WarmCache())
-    write_note("dtype", likeness(config, bench.execution), {"seconds_per_row": {"float32": 2.0, "bfloat16": 1.0}})
+    write_note("dtype", dtype_key(config, bench.execution), {"seconds_per_row": {"float32": 2.0, "bfloat16": 1.0}})
     assert opened(config, None) == "float32"
     assert opened(config, MEASURES) == "bfloat16"
     assert opened(ruled, MEASURES) == "float32"
@@ -111,10 +111,13 @@ def test_a_probe_and_heads_of_any_batch_size_agree(make_config: Make, colours: D
     keys = []
     for sections in ({"finetune": {"mode": "head"}, "batch_size": 8}, {"finetune": {"mode": "head"}, "batch_size": 16}):
         config = make_config(**sections)
-        keys.append(likeness(config, Workbench.set_up(config, colours, warm=WarmCache()).execution))
+        keys.append(dtype_key(config, Workbench.set_up(config, colours, warm=WarmCache()).execution))
     probe = make_config().replace(recipe={"backbone": make_config().recipe["backbone"], "finetune": {"mode": "probe"}})
-    keys.append(likeness(probe, Workbench.set_up(probe, colours, warm=WarmCache()).execution))
+    keys.append(dtype_key(probe, Workbench.set_up(probe, colours, warm=WarmCache()).execution))
     assert keys[0] == keys[1] == keys[2]
+    execution = Workbench.set_up(make_config(), colours, warm=WarmCache()).execution
+    full, partial = (dtype_key(make_config(finetune={"mode": mode}), execution) for mode in ("full", "partial"))
+    assert full == partial != keys[0]
 
 
 class InFloat32Alone(nn.Module):
