@@ -9,7 +9,7 @@ from autoft.core.errors import closest, nearest, one_of
 from autoft.space.conditions import Path, When
 from autoft.space.domains import Domain
 from autoft.space.nodes import Node, Problems, in_yaml
-from autoft.space.tree import Block, Branch, Parameter, Scalar, Searched, Section, parameters, readings
+from autoft.space.tree import Block, Branch, Parameter, Scalar, Section, parameters, readings
 
 
 def paths(sections: Iterable[Section]) -> Iterator[str]:
@@ -150,48 +150,52 @@ def _behind(path: Path, by_name: Mapping[str, Section]) -> Iterator[str]:
             yield reading.label
 
 
-def without_dead(sections: tuple[Section, ...]) -> tuple[Section, ...]:
-    """Return the sections with each parameter that can never be active replaced by what stands for it then."""
+def without_dead(sections: tuple[Section, ...], *, but_for: Collection[str] = ()) -> tuple[Section, ...]:
+    """Return the sections with each parameter that can never be active replaced by what stands for it then.
+
+    Args:
+        sections: Of a space.
+        but_for: Labels of parameters that stay, whatever their conditions.
+    """
     while True:
         by_name = {section.name: section for section in sections}
-        alive = tuple(_pruned(section, by_name) for section in sections)
-        if alive == sections:
+        dead = {one.label for one in parameters(sections) if one.label not in but_for and _is_dead(one, by_name)}
+        if not dead:
             return sections
-        sections = alive
+        sections = tuple(_pruned(section, dead) for section in sections)
 
 
-def _pruned(section: Section, by_name: dict[str, Section]) -> Section:
-    if isinstance(section, Scalar):
-        if isinstance(section.value, Searched) and _is_dead(section.value, by_name):
-            return dataclasses.replace(section, value=section.fallback)
-        return section
-    return _pruned_block(section, by_name)
+def _pruned(section: Section, dead: Collection[str]) -> Section:
+    if isinstance(section, Block):
+        return _pruned_block(section, dead)
+    return dataclasses.replace(section, value=section.fallback) if section.name in dead else section
 
 
-def _pruned_block(section: Block, by_name: dict[str, Section]) -> Block:
-    if section.choice is not None and _is_dead(section.choice, by_name):
+def _pruned_block(section: Block, dead: Collection[str]) -> Block:
+    if section.name in dead:
         key = section.key
         rest = {name: value for name, value in section.fallback.items() if name != key}
         name = section.fallback[key]
         only = Branch(label=name, name=name, settings=rest, bare=section.fallback)
         return dataclasses.replace(section, branches=(only,), choice=None)
-    branches = tuple(_live_branch(branch, by_name) for branch in section.branches)
-    return section if branches == section.branches else dataclasses.replace(section, branches=branches)
+    return dataclasses.replace(
+        section, branches=tuple(_pruned_branch(section.name, branch, dead) for branch in section.branches)
+    )
 
 
-def _live_branch(branch: Branch, by_name: dict[str, Section]) -> Branch:
-    dead = {name for name, searched in branch.searched.items() if _is_dead(searched, by_name)}
-    blocks = {name: _pruned_block(block, by_name) for name, block in branch.blocks.items()}
-    if not dead and blocks == branch.blocks:
-        return branch
-    settings = {name: blocks.get(name, value) for name, value in branch.settings.items() if name not in dead}
+def _pruned_branch(block: str, branch: Branch, dead: Collection[str]) -> Branch:
+    settings = {
+        name: _pruned_block(value, dead) if isinstance(value, Block) else value
+        for name, value in branch.settings.items()
+        if f"{block}[{branch.label}].{name}" not in dead
+    }
     return dataclasses.replace(branch, settings=settings)
 
 
-def _is_dead(searched: Searched, by_name: dict[str, Section]) -> bool:
-    for when in searched.when:
-        section = by_name.get(when.path.section)
-        found = [] if section is None else possible(section, when.path)
-        if not any(when.test.can_hold(domain) for domain in found):
-            return True
-    return False
+def _is_dead(parameter: Parameter, by_name: Mapping[str, Section]) -> bool:
+    """Return whether some condition of a parameter can never hold."""
+    return not all(
+        when.path.section in by_name
+        and any(when.test.can_hold(domain) for domain in possible(by_name[when.path.section], when.path))
+        for when in parameter.when
+    )

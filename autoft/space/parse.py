@@ -83,10 +83,12 @@ def parse_space(root: Node, problems: Problems, *, task: str | None = None, narr
     if not isinstance(description, str):
         problems.add("description", f"must be a text, not {shown(description)}", entries["description"])
     whole = tuple(section for section in made if section is not None)
-    if narrowing:
+    own = None if narrowing else root.where.rpartition(":")[0]
+    if own is None:
         problems.check()
         whole = without_dead(whole)
-    own = None if narrowing else root.where.rpartition(":")[0]
+    else:
+        whole = without_dead(whole, but_for=_own_labels(whole, reader, own))
     plan = _judged(whole, entries, reader, own=own, is_read=is_read)
     return Tree(
         task=plan.task,
@@ -110,6 +112,17 @@ def _check_keys(entries: Mapping[str, Node], problems: Problems) -> None:
             else:
                 hint = f"{nearest(key, known)} Allowed: {', '.join(known)}."
             problems.say(f"Unknown section '{key}'{_at(node)}.{hint}", node)
+
+
+def _own_labels(whole: tuple[Section, ...], reader: SectionReader, own: str) -> set[str]:
+    """Return the labels of the parameters whose conditions are the person's own, or hang on what is incomplete."""
+    return {
+        one.label
+        for one in parameters(whole)
+        if one.label not in reader.nodes
+        or reader.nodes[one.label].where.rpartition(":")[0] == own
+        or not reader.partial.isdisjoint(when.path.section for when in one.when)
+    }
 
 
 def _judged(

@@ -198,6 +198,20 @@ def test_what_is_narrowed_away_is_no_longer_forbidden() -> None:
         space.narrowed({"optimizer.name": "sgd", "batch_size": 64})
 
 
+def test_what_an_extended_space_searches_under_a_condition_that_is_gone_is_not_searched(tmp_path: Path) -> None:
+    base, mine = tmp_path / "base.yaml", tmp_path / "mine.yaml"
+    base.write_text(
+        "task: image-classification\noptimizer: {choice: [adamw, sgd]}\n"
+        "batch_size: {choice: [8, 16], when: {optimizer.name: sgd}}\n"
+    )
+    mine.write_text("extends: base.yaml\noptimizer: adamw\n")
+    space = load_space(mine)
+    assert (space.parameters, space.recipe({})["batch_size"]) == ((), 32)
+    mine.write_text("extends: base.yaml\noptimizer: adamw\nbatch_size: {choice: [8], when: {optimizer.name: sgd}}\n")
+    with pytest.raises(SpaceError, match="that can never hold: sgd"):
+        load_space(mine)
+
+
 def test_what_an_extended_space_forbids_may_be_gone(tmp_path: Path) -> None:
     base = tmp_path / "base.yaml"
     base.write_text(
