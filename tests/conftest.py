@@ -120,6 +120,21 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_texts(tmp_path_factory.mktemp("texts") / "reviews.csv", per_class=40)
 
 
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the tiny backbone with weights from a file, whose batch norms have seen other data than noise."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(5)
+    module = timm.create_model("test_resnet", num_classes=0)
+    module(torch.rand(16, 3, 32, 32))
+    path = tmp_path_factory.mktemp("pretrained") / "weights.safetensors"
+    save_file(module.state_dict(), path)
+    return TINY_IMAGE_BACKBONE | {"weights": str(path)}
+
+
 TINY_SPACE: dict[str, Any] = {
     "task": "image-classification",
     "backbone": {

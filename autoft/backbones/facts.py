@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import MODEL_MAPPING
 
 from autoft.backbones.backbone import watched_paths
-from autoft.backbones.layers import timm_groups
+from autoft.backbones.layers import batch_norms, timm_groups
 from autoft.core.entries import backbones as tables
 
 _ATTENTION = re.compile("attn|attention", re.IGNORECASE)
@@ -67,7 +67,7 @@ def measure(name: str) -> dict[str, str]:
     place); `drop_path`, whether it takes a rate of dropping paths, and its forward pass then drops any; `groups`, the
     layer groups that are frozen and learn at rates of their own; `linears` and `attention_linears`, those inside
     the numbered blocks and those of them inside attention, which adapters go to; `cls_token`, whether the first of its
-    tokens is one for the whole picture; `gmacs` as `gmacs` gives them.
+    tokens is one for the whole picture; `batch_norms`, how many it has; `gmacs` as `gmacs` gives them.
     """
     module = _built(name)
     with watched_paths(module) as called, FlopCounterMode(display=False) as counter:
@@ -82,6 +82,7 @@ def measure(name: str) -> dict[str, str]:
         "linears": str(len(linears)),
         "attention_linears": str(sum(_ATTENTION.search(path) is not None for path in linears)),
         "cls_token": str(int(_has_cls_token(module))),
+        "batch_norms": str(len(batch_norms(module))),
         "gmacs": _billions(counter),
     }
 

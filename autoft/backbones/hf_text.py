@@ -16,6 +16,7 @@ from autoft.core.entries.backbones import DEFAULT_INPUT_SIZE
 from autoft.core.errors import ConfigError
 from autoft.core.jsonable import Json
 
+_IMAGE_DEFAULTS: Json = {"input_size": DEFAULT_INPUT_SIZE, "drop_path": 0.0, "batch_norm": "pretrained"}
 _DROPOUTS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
@@ -67,7 +68,7 @@ class TextBuilder:
         Raises:
             ConfigError: If a setting does not fit a text encoder, or there is no tokenizer.
         """
-        for key, default in (("input_size", DEFAULT_INPUT_SIZE), ("drop_path", 0.0)):
+        for key, default in _IMAGE_DEFAULTS.items():
             if settings.get(key, default) != default:
                 raise ConfigError(f"{self.name} reads texts: it has no setting '{key}'.")
         self._pooling, self._max_length = settings["pooling"], settings["max_length"]

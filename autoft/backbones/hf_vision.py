@@ -10,7 +10,7 @@ from transformers import AutoModel, PreTrainedConfig
 
 from autoft.backbones.backbone import LayerGroups, num_features, watched_paths
 from autoft.backbones.hf_text import takes
-from autoft.backbones.layers import groups_by_name
+from autoft.backbones.layers import batch_norms, groups_by_name
 from autoft.core.entries.backbones import DEFAULT_MAX_LENGTH
 from autoft.core.errors import ConfigError
 from autoft.core.jsonable import Json
@@ -52,6 +52,7 @@ class VisionBuilder:
     def __init__(self, name: str) -> None:
         self.name = name
         self._drop_path = 0.0
+        self._batch_norm = "pretrained"
         self._interpolate: bool | None = None
         self._preprocessing: Json = {}
 
@@ -64,7 +65,7 @@ class VisionBuilder:
         for key, default in _TEXT_DEFAULTS.items():
             if settings.get(key, default) != default:
                 raise ConfigError(f"{self.name} reads pictures: it has no setting '{key}'.")
-        self._drop_path = settings["drop_path"]
+        self._drop_path, self._batch_norm = settings["drop_path"], settings["batch_norm"]
         if hasattr(config, "drop_path_rate"):
             config.drop_path_rate = self._drop_path
         elif self._drop_path > 0:
@@ -107,7 +108,7 @@ class VisionBuilder:
         """Return the number of features.
 
         Raises:
-            ConfigError: If the encoder cannot read pictures of the size, or drops no path.
+            ConfigError: If the encoder cannot read pictures of the size, drops no path, or has no batch norms.
         """
         size = self._preprocessing["size"]
         with watched_paths(module) as called:
@@ -121,6 +122,8 @@ class VisionBuilder:
                 f"{self.name} skips no residual branch: drop_path would have no effect and must be 0, "
                 f"not {self._drop_path}."
             )
+        if self._batch_norm != "pretrained" and not batch_norms(module):
+            raise ConfigError(f"{self.name} has no batch norms: batch_norm must be pretrained, not {self._batch_norm}.")
         return features
 
     def layer_groups(self, module: nn.Module) -> LayerGroups:

@@ -1,4 +1,4 @@
-"""Layer groups, in the order from input to output, for freezing and layer-wise rates; and what must not decay."""
+"""Parts of a backbone: layer groups, for freezing and layer-wise rates; what must not decay; batch norms."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,7 @@ from typing import Any
 
 from timm.models import group_parameters
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoft.backbones.backbone import LayerGroups
 
@@ -71,6 +72,11 @@ def undecayed(encoder: nn.Module, *, prefix: str = "") -> frozenset[str]:
         for name, _ in encoder.named_parameters()
         if _UNDECAYED.fullmatch(name) or any(fnmatchcase(name, pattern) for pattern in patterns)
     )
+
+
+def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
+    """Return the batch norms of a network, by name."""
+    return {name: part for name, part in network.named_modules() if isinstance(part, _BatchNorm)}
 
 
 def _collected(

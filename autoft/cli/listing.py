@@ -38,6 +38,7 @@ _EXPENDABLE = (
     "linears",
     "cls_token",
     "groups",
+    "batch_norms",
     "accuracy_size",
     "pooled",
     "fixed_size",

@@ -170,6 +170,8 @@ FROZEN_MODES = ("probe", "head")
 """Modes in which the backbone is frozen, in evaluation mode, and its features may be computed once."""
 _NO_MATRICES = ("head", "norm_bias", "ia3")
 """Modes in which no matrix of the backbone learns."""
+_FROZEN_NORMS = (*FROZEN_MODES, "lora", "dora", "ia3")
+"""Modes in which no norm of the backbone learns: all are in evaluation mode."""
 _TO_EMBEDDINGS = "it acts through the embeddings of the tokens, and nothing behind them learns or is computed again"
 
 
@@ -264,6 +266,21 @@ RULES: tuple[Rule, ...] = (
         description="Mixing needs two rows.",
         when={"mixing.name": {"not": "none"}, "batch_size": 1},
         reason="a batch of one row has no other to mix with",
+    ),
+    Rule(
+        description="The statistics of batches need batch norms that learn.",
+        when={"backbone.batch_norm": "batch", "finetune.mode": list(_FROZEN_NORMS)},
+        reason="no batch norm of the backbone learns in this mode, and all keep their statistics",
+    ),
+    Rule(
+        description="Probe then full keeps the statistics of the probe.",
+        when={"backbone.batch_norm": "batch", "finetune.mode": "lp_ft"},
+        reason="lp_ft starts from the probe's head, which means nothing to features by the statistics of a batch",
+    ),
+    Rule(
+        description="The statistics of batches take the place of pretrained ones.",
+        when={"backbone.batch_norm": "batch", "backbone.weights": "none"},
+        reason="random weights come with no statistics to keep, and their batch norms train on the batches' anyway",
     ),
     *_of_optimizers("optimizer"),
     *_of_optimizers("optimizer.base"),

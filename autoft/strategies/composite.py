@@ -193,7 +193,9 @@ def _owed(history: History) -> Promotion | None:
 
 
 def _probe(history: History, backbone: Json) -> Start:
-    recipe = {"backbone": backbone, "finetune": {"mode": "probe"}}
+    # What the space says of batch norms in training is refused beside a backbone that is frozen.
+    frozen = {"batch_norm": "pretrained"} if "batch_norm" in backbone else {}
+    recipe = {"backbone": backbone | frozen, "finetune": {"mode": "probe"}}
     return Start(
         assignment=_backbone_assignment(history.space, backbone),
         kind="probe",

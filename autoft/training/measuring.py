@@ -13,12 +13,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from autoft.backbones.layers import batch_norms
 from autoft.core.configs import TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.notebook import alone, read_note, write_note
 from autoft.training.execution import Dtype, Execution, computes_in_bfloat16, learns, likeness
 from autoft.training.memory import is_out_of_memory
-from autoft.training.norms import batch_norms
 
 MARGIN = 1.2
 """How much faster bfloat16 must be: less is not worth its rounding, nor told from the noise of a busy machine."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from autoft.training.norms import batch_norms
+from autoft.backbones.layers import batch_norms
 
 _WORDS = (
     "can't allocate memory",

@@ -6,10 +6,7 @@ from contextlib import contextmanager
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-
-def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
-    """Return the batch norms of a network, by name."""
-    return {name: part for name, part in network.named_modules() if isinstance(part, _BatchNorm)}
+from autoft.backbones.layers import batch_norms
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from autoft.augment import build_augmentation, build_mixing
 from autoft.augment.policy import Batch
 from autoft.backbones.checkpointing import checkpoint_gradients
+from autoft.backbones.layers import batch_norms
 from autoft.core.configs import TrialConfig
 from autoft.core.errors import ConfigError, WorkError
 from autoft.core.seeds import derive_seed, generator
@@ -25,7 +26,7 @@ from autoft.training.execution import Execution, with_noted_memory
 from autoft.training.finetune import Plan, set_train_mode
 from autoft.training.measuring import noted_seconds
 from autoft.training.memory import Rewinder, fewest_rows, free_memory, has_learning_statistics, is_out_of_memory, pieces
-from autoft.training.norms import batch_norms, computed_anew, kept_statistics
+from autoft.training.norms import computed_anew, kept_statistics
 from autoft.training.prefetch import ahead
 from autoft.training.regularization import Embed, build_regularization
 from autoft.training.resizing import build_resizing
@@ -127,7 +128,7 @@ class Updates:
         draws = torch.Generator().manual_seed(derive_seed(seed, "augmentation", epoch))
         if self.plan.start_epoch is not None:
             self.plan.start_epoch(epoch)
-        set_train_mode(bench.network, keeps_statistics=self.plan.keeps_statistics)
+        set_train_mode(bench.network, kept_norms=self.plan.kept_norms)
         rewinder = Rewinder(bench.network, draws)
         total, num_rows = torch.zeros((), device=bench.execution.torch_device), 0
         rate, first, largest = 0.0, (epoch - 1) * self.num_updates, peak_lr(self._recipe["optimizer"])
@@ -295,7 +296,7 @@ class Updates:
             ConfigError: If it asks for gradient checkpointing, and the backbone cannot do it.
         """
         bench = self.bench
-        set_train_mode(bench.network, keeps_statistics=self.plan.keeps_statistics)
+        set_train_mode(bench.network, kept_norms=self.plan.kept_norms)
         if bench.policy.takes_less and not self._uses_features:
             noted = with_noted_memory(bench.config, bench.execution).micro_batch
             reason = "the machine ran low on memory, and this trial's worker was ended"
@@ -336,7 +337,7 @@ class Updates:
     def _rehearse(self, forward: Forward) -> None:
         """Do one pass of the first batch's rows by `forward`, and leave no trace."""
         draws = torch.Generator().manual_seed(0)
-        set_train_mode(self.bench.network, keeps_statistics=self.plan.keeps_statistics)
+        set_train_mode(self.bench.network, kept_norms=self.plan.kept_norms)
         rewinder, before = Rewinder(self.bench.network, draws), self._forward
         self._forward = forward
         batch = self._load(next(self.deal(1)))[0]

@@ -35,7 +35,10 @@ def test_the_facts_are_those_of_the_model(name: str) -> None:
     from autoft.backbones.facts import measure
 
     facts = catalog.entry("backbone", f"timm:{name}").facts
-    columns = ("parameters", "features", "pooled", "drop_path", "groups", "linears", "attention_linears", "cls_token")
+    columns = (
+        *("parameters", "features", "pooled", "drop_path", "groups", "linears", "attention_linears", "cls_token"),
+        "batch_norms",
+    )
     expected = {key: str(int(facts[key])) for key in columns}
     assert measure(name) == expected | {"gmacs": f"{facts['gmacs']:.4g}"}
 
@@ -60,6 +63,20 @@ def test_a_layer_of_attention_and_one_of_the_block_are_counted_apart() -> None:
         "timm:resnet18": (0, 0),
         "timm:mixer_s16_224": (32, 0),
         "hf:google-bert/bert-base-cased": (72, 48),
+    }
+
+
+def test_batch_norms_are_those_of_the_features() -> None:
+    names = ("resnet18", "resnet50", "tf_efficientnet_lite0", "convnext_tiny", "vit_base_patch16_224")
+    counts = {name: catalog.entry("backbone", f"timm:{name}").facts["batch_norms"] for name in names}
+    # One behind each convolution: 17 and 49 of the depth that the names count, the fully connected one left out, and 3
+    # or 4 on the paths that skip; EfficientNet's stem and head, 2 in its first block and 3 in each of the other 15.
+    assert counts == {
+        "resnet18": 17 + 3,
+        "resnet50": 49 + 4,
+        "tf_efficientnet_lite0": 2 + 2 + 3 * 15,
+        "convnext_tiny": 0,
+        "vit_base_patch16_224": 0,
     }
 
 
@@ -138,7 +155,7 @@ def test_a_folders_type_decides_on_its_settings(tmp_path: Path) -> None:
 
 def test_a_name_that_cannot_be_known_has_the_settings_of_both() -> None:
     entry = catalog.entry("backbone", "hf:someone/some-model")
-    assert names(entry) == ["weights", "input_size", "drop_path", "max_length", "pooling", "dropout"]
+    assert names(entry) == ["weights", "input_size", "drop_path", "batch_norm", "max_length", "pooling", "dropout"]
     assert entry.tasks == ()
     part = {"backbone": {"name": entry.name}, "finetune": {"mode": "probe"}}
     assert complete(part, task="text-classification")["backbone"]["max_length"] == 128

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import ResNetConfig
 
 from autoft import backbones
 from autoft.core.errors import ConfigError, FormatError
@@ -53,6 +54,23 @@ def test_a_timm_model_without_residual_paths_refuses_drop_path(name: str) -> Non
 def test_an_hf_model_without_residual_paths_refuses_drop_path(vit_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"drop_path must be 0, not 0\.1"):
         backbones.build({"name": f"hf:{vit_folder}", "input_size": 32, "drop_path": 0.1})
+
+
+def test_a_model_without_batch_norms_refuses_the_statistics_of_batches(vit_folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        backbones.build({**VIT, "batch_norm": "batch"})
+    assert str(caught.value) == (
+        "The setting batch_norm of timm:test_vit must be 'pretrained', not 'batch': This model has no batch norms."
+    )
+    with pytest.raises(ConfigError, match="has no batch norms: batch_norm must be pretrained, not batch"):
+        backbones.build({"name": f"hf:{vit_folder}", "input_size": 32, "batch_norm": "batch"})
+
+
+def test_a_model_with_batch_norms_takes_the_statistics_of_batches(tmp_path: Path) -> None:
+    backbones.build({"name": "timm:test_resnet", "weights": "none", "input_size": 32, "batch_norm": "batch"})
+    ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]).save_pretrained(tmp_path)
+    name = f"hf:{tmp_path}"
+    backbones.build({"name": name, "weights": "none", "input_size": 32, "batch_norm": "batch"})
 
 
 def test_a_model_without_drop_path_builds_at_zero() -> None:
@@ -149,7 +167,7 @@ def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
 def test_settings_of_pictures_are_refused_by_a_text_model_of_unknown_type(tmp_path: Path, bert_folder: Path) -> None:
     config = {"name": "hf:someone/some-model", "weights": str(bert_folder), "max_length": 16}
     assert backbones.build(config).num_features == 16
-    for setting in ({"input_size": 128}, {"drop_path": 0.1}):
+    for setting in ({"input_size": 128}, {"drop_path": 0.1}, {"batch_norm": "batch"}):
         with pytest.raises(ConfigError, match=f"reads texts: it has no setting '{next(iter(setting))}'"):
             backbones.build({**config, **setting})
 

@@ -83,8 +83,22 @@ def test_columns_have_the_path_without_the_branch(documented: SearchSpace) -> No
 
 def test_backbones_are_complete_with_their_defaults(documented: SearchSpace) -> None:
     assert documented.backbones() == [
-        {"name": "timm:tf_efficientnet_lite0", "weights": None, "input_size": 128, "drop_path": 0.0, "pooling": None},
-        {"name": "timm:resnet18", "weights": None, "input_size": 224, "drop_path": 0.1, "pooling": None},
+        {
+            "name": "timm:tf_efficientnet_lite0",
+            "weights": None,
+            "input_size": 128,
+            "drop_path": 0.0,
+            "batch_norm": "pretrained",
+            "pooling": None,
+        },
+        {
+            "name": "timm:resnet18",
+            "weights": None,
+            "input_size": 224,
+            "drop_path": 0.1,
+            "batch_norm": "pretrained",
+            "pooling": None,
+        },
     ]
 
 

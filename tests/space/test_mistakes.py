@@ -49,7 +49,7 @@ def problems(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
             "backbone: {name: timm:resnet18, drop_pth: 0.1}",
             (
                 "backbone.drop_pth (vision.yaml:2) is no setting of timm:resnet18. Did you mean 'drop_path'? "
-                "Allowed: weights, input_size, drop_path, pooling."
+                "Allowed: weights, input_size, drop_path, batch_norm, pooling."
             ),
         ),
         (

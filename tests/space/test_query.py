@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autoft.core.entries import backbones
 from autoft.core.errors import SpaceError
-from autoft.space import SearchSpace, Uniform, load_space
+from autoft.space import Choice, SearchSpace, Uniform, load_space
 from autoft.space.query import FAVOUR, probabilities
 
 IMAGE = {"task": "image-classification"}
@@ -117,6 +117,14 @@ def test_settings_are_given_to_each_that_has_them() -> None:
     assert (first["name"].partition(".")[0], first["input_size"]) == ("timm:vgg11", 96)
     assert "drop_path" not in first
     assert second["drop_path"] == {"uniform": [0.0, 0.2]}
+
+
+def test_batch_norms_are_asked_of_those_that_have_any() -> None:
+    query = {"query": ["timm:resnet18", "timm:vgg11"], "settings": {"batch_norm": Choice(["pretrained", "batch"])}}
+    space = SearchSpace(task="image-classification", backbone=query)
+    first, second = space.to_json()["backbone"]["choice"]
+    assert "batch_norm" not in first
+    assert second["batch_norm"] == {"choice": ["pretrained", "batch"]}
 
 
 def test_it_is_recorded_expanded_and_may_stand_among_names(tmp_path: Any) -> None:

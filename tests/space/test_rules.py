@@ -86,6 +86,30 @@ CASES: list[tuple[str, str, Json, Json]] = [
         {"mixing.name": {"not": "none"}, "batch_size": 1},
     ),
     (
+        "The statistics of batches need batch norms that learn.",
+        IMAGE,
+        {
+            "backbone": {"name": RESNET, "batch_norm": Choice(["pretrained", "batch"])},
+            "finetune": Choice(["full", "head"]),
+        },
+        {"backbone.batch_norm": "batch", "finetune.mode": ["probe", "head", "lora", "dora", "ia3"]},
+    ),
+    (
+        "Probe then full keeps the statistics of the probe.",
+        IMAGE,
+        {
+            "backbone": {"name": RESNET, "batch_norm": Choice(["pretrained", "batch"])},
+            "finetune": Choice(["full", "lp_ft"]),
+        },
+        {"backbone.batch_norm": "batch", "finetune.mode": "lp_ft"},
+    ),
+    (
+        "The statistics of batches take the place of pretrained ones.",
+        IMAGE,
+        {"backbone": {"name": RESNET, "weights": "none", "batch_norm": Choice(["pretrained", "batch"])}},
+        {"backbone.batch_norm": "batch", "backbone.weights": "none"},
+    ),
+    (
         "Nesterov's momentum needs momentum.",
         IMAGE,
         {"optimizer": {"name": "sgd", "nesterov": Choice([True, False]), "momentum": Choice([0.9, 0.0])}},
@@ -225,6 +249,18 @@ def test_the_class_token_of_a_backbone_without_one_is_refused_as_a_setting() -> 
 
 def test_a_backbone_of_which_nothing_is_known_is_not_judged() -> None:
     SearchSpace(task=TEXT, backbone="hf:someone/unknown", finetune="lora", regularization="r_drop")
+
+
+@pytest.mark.parametrize("mode", ["full", "partial", "gradual", "norm_bias"])
+def test_the_statistics_of_batches_go_with_each_mode_in_which_norms_learn(mode: str) -> None:
+    SearchSpace(task=IMAGE, backbone={"name": RESNET, "batch_norm": Choice(["pretrained", "batch"])}, finetune=mode)
+
+
+def test_the_statistics_of_batches_are_refused_as_a_setting_of_a_backbone_without_batch_norms() -> None:
+    (problem,) = refusals(IMAGE, backbone={"name": VIT, "batch_norm": Choice(["pretrained", "batch"])})
+    assert "must be 'pretrained', not 'batch'" in problem
+    (problem,) = refusals(TEXT, backbone={"name": BERT, "batch_norm": "pretrained"})
+    assert "batch_norm is no setting of hf:google-bert/bert-base-uncased" in problem
 
 
 def test_an_override_meets_the_rules() -> None:

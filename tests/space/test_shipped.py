@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import autoft
+from autoft.core.entries.backbones import entry
 from autoft.core.jsonable import Json
 from autoft.space import Domain, SearchSpace, load_space, shipped_spaces
 from autoft.space.parse import RESERVED
@@ -89,6 +90,17 @@ def test_an_installed_package_finds_them_inside_itself_and_loads_no_torch(tmp_pa
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.splitlines() == [f"{shipped_spaces()} image-classification", "[]"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_statistics_of_batches_are_searched_of_each_backbone_with_batch_norms_and_pretrained_by_default(
+    name: str,
+) -> None:
+    space = load_space(name)
+    every = {branch["name"] for branch in space.backbones() if entry(branch["name"]).facts.get("batch_norms")}
+    found = {one.label for one in space.parameters if one.path == "backbone.batch_norm"}
+    assert found == {f"backbone[{one}].batch_norm" for one in every}
+    assert all(branch.get("batch_norm", "pretrained") == "pretrained" for branch in space.backbones())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from autoft.core.configs import Budget, StrategyConfig
 from autoft.core.errors import ConfigError
+from autoft.space import SearchSpace
 from autoft.strategies import Composite, Continue, Done, Start, Stop, Wait, build_strategy
 from autoft.strategies.advance import decided
 from autoft.strategies.asha import Asha, AshaPromote
@@ -51,6 +52,13 @@ def test_the_first_start_is_the_probe_of_the_first_backbone():
         recipe={"backbone": space.backbones()[0], "finetune": {"mode": "probe"}},
         epoch_cost=1.814,
     )
+
+
+def test_a_probe_keeps_the_statistics_that_training_is_to_take_from_batches():
+    space = SearchSpace(task="image-classification", backbone={"name": "timm:resnet18", "batch_norm": "batch"})
+    start = RANDOM_ASHA.next(history(space=space))
+    assert isinstance(start, Start)
+    assert start.recipe["backbone"] == space.backbones()[0] | {"batch_norm": "pretrained"}
 
 
 def test_a_trial_is_granted_the_epochs_up_to_the_first_rung():

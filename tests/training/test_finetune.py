@@ -61,7 +61,7 @@ def train(bench: Workbench, made: Plan, *, epochs: int = 3) -> nn.Module:
     for epoch in range(1, epochs + 1):
         if made.start_epoch is not None:
             made.start_epoch(epoch)
-        set_train_mode(bench.network, keeps_statistics=made.keeps_statistics)
+        set_train_mode(bench.network, kept_norms=made.kept_norms)
         nn.functional.cross_entropy(bench.network(images), targets).backward()
         if made.penalise is not None:
             made.penalise()
@@ -341,7 +341,7 @@ def test_lp_ft_of_a_network_of_batch_norms_starts_where_the_probe_ended(set_up: 
     batch = bench.inputs.finish(bench.inputs.batch(bench.encoded("train"), rows), torch.device("cpu"))
     with torch.no_grad():
         probed = bench.network.eval()(*batch)
-        set_train_mode(bench.network, keeps_statistics=made.keeps_statistics)
+        set_train_mode(bench.network, kept_norms=made.kept_norms)
         started = bench.network(*batch)
     assert torch.equal(started, probed)
 
@@ -360,6 +360,17 @@ def test_a_network_of_batch_norms_learns_where_it_should(set_up: SetUp, mode: st
     assert moved is (mode != "head")
 
 
+def test_statistics_of_batches_that_no_norm_takes_are_said(set_up: SetUp, caplog: pytest.LogCaptureFixture) -> None:
+    message = "finetune.mode partial freezes every batch norm: backbone.batch_norm batch has no effect."
+    backbone = {"name": "timm:mobilenetv3_small_050", "weights": "none", "input_size": 32}
+    for frozen_groups in (12, 13):  # Behind the first 13 there is a convolution and no norm.
+        assert message not in caplog.text
+        bench = set_up("partial", {"frozen_groups": frozen_groups}, backbone=backbone)
+        bench.config.recipe["backbone"]["batch_norm"] = "batch"
+        plan(bench)
+    assert message in caplog.text
+
+
 def test_frozen_parts_evaluate_and_parts_without_weights_follow_their_owner() -> None:
     frozen = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5)).requires_grad_(False)
     learning = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).requires_grad_(False), nn.Dropout(0.5))
@@ -375,9 +386,9 @@ def test_frozen_parts_evaluate_and_parts_without_weights_follow_their_owner() ->
 
 
 def test_batch_norms_whose_statistics_are_kept_evaluate_and_learn() -> None:
-    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
-    set_train_mode(network, keeps_statistics=True)
-    assert [part.training for part in network] == [True, False, True]
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5), nn.BatchNorm1d(2))
+    set_train_mode(network, kept_norms=[network[1]])
+    assert [part.training for part in network] == [True, False, True, True]
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 

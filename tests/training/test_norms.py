@@ -1,4 +1,4 @@
-"""Statistics of batch norms: kept through a pass that does not count, computed anew for averaged weights."""
+"""Statistics of batch norms: what training makes of them, a pass that does not count, and an average of weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from autoft.backbones.layers import batch_norms
 from autoft.core.configs import TrialConfig
 from autoft.core.storage import Store
 from autoft.data import Dataset
@@ -63,6 +65,74 @@ def test_frozen_batch_norms_of_an_average_keep_their_statistics(
     }
     # 36 rows, in two batches.
     assert set(counts.values()) == {0, 2}
+
+
+def test_an_average_computes_no_statistics_anew_that_are_kept(
+    make_config: Callable[..., TrialConfig], colours: Dataset, tmp_path: Path, pretrained: dict[str, Any]
+) -> None:
+    trial = trained(make_config, colours, tmp_path, backbone=pretrained)
+    average = trial._updates.average.module  # type: ignore[union-attr]
+    kept = load_file(pretrained["weights"])
+    assert all(torch.equal(value, kept[name]) for name, value in average.backbone.named_buffers())
+
+
+@pytest.mark.parametrize("batch_norm", ["pretrained", "batch"])
+@pytest.mark.parametrize("mode", ["full", "partial", "gradual", "norm_bias"])
+def test_in_training_statistics_stay_as_pretrained_or_become_those_of_the_batches(
+    make_config: Callable[..., TrialConfig],
+    colours: Dataset,
+    tmp_path: Path,
+    pretrained: dict[str, Any],
+    *,
+    mode: str,
+    batch_norm: str,
+) -> None:
+    config = make_config(epochs=2, backbone=pretrained | {"batch_norm": batch_norm}, finetune={"mode": mode})
+    trial = open_trial(config, colours, store=Store.open(tmp_path))
+    assert isinstance(trial, Trial)
+    trial.run_epoch()
+    trial.run_epoch()
+    before = load_file(pretrained["weights"])
+    after = trial.bench.backbone.module
+    # By default the first layer group, the stem, is frozen in mode partial.
+    norms = {name for name in batch_norms(after) if mode != "partial" or name.startswith("layer")}
+    moved = {name for name, buffer in after.named_buffers() if not torch.equal(buffer, before[name])}
+    assert moved == (
+        {f"{name}.{buffer}" for name in norms for buffer in ("running_mean", "running_var", "num_batches_tracked")}
+        if batch_norm == "batch"
+        else set()
+    )
+    assert all(
+        not torch.equal(after.get_parameter(f"{name}.{weight}"), before[f"{name}.{weight}"])
+        for name in norms
+        for weight in ("weight", "bias")
+    )
+
+
+def test_fresh_layers_have_no_statistics_to_keep_and_take_those_of_the_batches(
+    make_config: Callable[..., TrialConfig], colours: Dataset, tmp_path: Path, pretrained: dict[str, Any]
+) -> None:
+    config = make_config(epochs=1, backbone=pretrained, finetune={"mode": "full", "reinit_groups": 2})
+    trial = open_trial(config, colours, store=Store.open(tmp_path))
+    assert isinstance(trial, Trial)
+    trial.run_epoch()
+    before = load_file(pretrained["weights"])
+    counts = {name: int(norm.num_batches_tracked) for name, norm in batch_norms(trial.bench.backbone.module).items()}
+    updates = trial._updates.num_updates
+    assert counts == {
+        name: updates if name.startswith(("layer3.", "layer4.")) else int(before[f"{name}.num_batches_tracked"])
+        for name in counts
+    }
+
+
+def test_random_weights_have_no_statistics_to_keep_and_take_those_of_the_batches(
+    make_config: Callable[..., TrialConfig], colours: Dataset, tmp_path: Path
+) -> None:
+    trial = open_trial(make_config(epochs=1), colours, store=Store.open(tmp_path))
+    assert isinstance(trial, Trial)
+    trial.run_epoch()
+    norms = batch_norms(trial.bench.network).values()
+    assert {int(norm.num_batches_tracked) for norm in norms} == {trial._updates.num_updates}
 
 
 def test_statistics_are_those_of_equal_shares_of_the_batches_and_nothing_else_is_random() -> None:

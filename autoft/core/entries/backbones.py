@@ -24,7 +24,7 @@ from autoft.core.jsonable import Json
 TIMM_TABLE = Path(__file__).with_name("timm_models.csv")
 TIMM_COLUMNS = (
     *("name", "tag", "hub", "input_size", "fixed_size", "parameters", "features", "pooled", "drop_path"),
-    *("groups", "linears", "attention_linears", "cls_token", "gmacs"),
+    *("groups", "linears", "attention_linears", "cls_token", "batch_norms", "gmacs"),
 )
 HF_TYPES_TABLE = Path(__file__).with_name("hf_types.csv")
 HF_TYPES_COLUMNS = ("model_type", "input")
@@ -87,6 +87,15 @@ _NO_DROP_PATH = Argument(
     choices=(0.0,),
     description="This model has no residual branch that can be skipped.",
 )
+_BATCH_NORM = Argument(
+    name="batch_norm",
+    type="str",
+    default="pretrained",
+    choices=("pretrained", "batch"),
+    description="What batch norms train on: their pretrained statistics, which stay, while their weights learn; or "
+    "those of each batch, of which they keep a running mean, as fresh batch norms do in any case.",
+)
+_NO_BATCH_NORM = replace(_BATCH_NORM, choices=("pretrained",), description="This model has no batch norms.")
 _POOLING = Argument(
     name="pooling",
     type="str",
@@ -204,7 +213,7 @@ def _measured(row: dict[str, str]) -> Json:
 
 def arguments(library: str, *, task: str | None = None) -> list[Argument]:
     """Return the settings of the backbones of a library, "timm" or "hf", of those for a task alone if it is given."""
-    image = [_input_size(DEFAULT_INPUT_SIZE), _DROP_PATH] if task is None or task in IMAGE_TASKS else []
+    image = [_input_size(DEFAULT_INPUT_SIZE), _DROP_PATH, _BATCH_NORM] if task is None or task in IMAGE_TASKS else []
     if library == "timm":
         return [_WEIGHTS, *image, *([_POOLING] if image else [])]
     text = list(_TEXT_ARGUMENTS) if task is None or task in TEXT_TASKS else []
@@ -307,7 +316,7 @@ def _timm_entry(model: str) -> Entry:
         "hub": row["hub"] or None,
         "default_tag": rows[0]["tag"],
         "tags": tags,
-        **{name: int(row[name]) for name in ("groups", "linears", "attention_linears")},
+        **{name: int(row[name]) for name in ("groups", "linears", "attention_linears", "batch_norms")},
         "cls_token": row["cls_token"] == "1",
         **_measured(row),
     }
@@ -322,6 +331,7 @@ def _timm_entry(model: str) -> Entry:
             _WEIGHTS,
             _input_size(size, _multiple(name, size, facts)),
             _DROP_PATH if facts["drop_path"] else _NO_DROP_PATH,
+            _BATCH_NORM if facts["batch_norms"] else _NO_BATCH_NORM,
             _POOLING_OF_PLACES if row["cls_token"] == "0" else _POOLING,
         ),
         tasks=IMAGE_TASKS,
@@ -384,7 +394,7 @@ def _of_input(name: str, facts: Json, description: str, source: str) -> Entry:
     """Return the entry of a model whose `input` is "image", "text", or None where that is not known yet."""
     kind = facts["input"]
     text = _TEXT_ARGUMENTS if "longest" not in facts else (_max_length(facts["longest"]), *_TEXT_ARGUMENTS[1:])
-    image = (_input_size(facts.get("input_size", DEFAULT_INPUT_SIZE)), _DROP_PATH)
+    image = (_input_size(facts.get("input_size", DEFAULT_INPUT_SIZE)), _DROP_PATH, _BATCH_NORM)
     return Entry(
         kind="backbone",
         name=name,

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from autoft import backbones
 from autoft.core.errors import ConfigError
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def reinitialise(bench: "Workbench", num_groups: int) -> None:
+def reinitialise(bench: "Workbench", num_groups: int) -> list[nn.Module]:
     """Give the last `num_groups` layer groups of the backbone the weights that training from nothing starts with.
 
     They are drawn from the trial's seed. The statistics of norms whose weights are all fresh start anew, too.
+
+    Returns:
+        The parts of which all own weights are fresh.
 
     Raises:
         ConfigError: If that is all of the backbone.
@@ -25,7 +29,7 @@ def reinitialise(bench: "Workbench", num_groups: int) -> None:
     """
     backbone = bench.backbone
     if num_groups == 0:
-        return
+        return []
     largest = len(backbone.layer_groups) - 1
     if num_groups > largest:
         raise ConfigError(
@@ -39,9 +43,12 @@ def reinitialise(bench: "Workbench", num_groups: int) -> None:
         for parameter, value in zip(old, new, strict=True):
             parameter.copy_(value)
             changed.add(id(parameter))
+    parts = []
     for path, part in backbone.module.named_modules():
         own = [id(parameter) for parameter in part.parameters(recurse=False)]
         if own and changed.issuperset(own):
+            parts.append(part)
             new_part = fresh.module.get_submodule(path)
             for name, buffer in part.named_buffers(recurse=False):
                 buffer.copy_(new_part.get_buffer(name))
+    return parts

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from autoft.backbones.layers import batch_norms
+from autoft.backbones.locate import NO_WEIGHTS
 from autoft.optim import ParamGroup, decay_groups
 
 if TYPE_CHECKING:
@@ -62,6 +64,19 @@ def freeze(parameters: Iterable[nn.Parameter]) -> None:
 def pretrained(bench: "Workbench") -> list[nn.Parameter]:
     """Return the backbone's parameters without those of its pooling, from input to output."""
     return [parameter for _, group in bench.backbone.layer_groups for parameter in group]
+
+
+def kept_norms(bench: "Workbench", *, fresh: Sequence[nn.Module] = ()) -> list[nn.Module]:
+    """Return the batch norms that keep their statistics: all with pretrained ones, where the recipe wants that.
+
+    Args:
+        bench: Of the trial.
+        fresh: Parts of the backbone that start from fresh weights.
+    """
+    settings = bench.config.recipe["backbone"]
+    if settings.get("batch_norm", "pretrained") != "pretrained" or settings["weights"] == NO_WEIGHTS:
+        return []
+    return [norm for norm in batch_norms(bench.network).values() if norm not in fresh]
 
 
 def l2_sp(strength: float, parameters: Sequence[nn.Parameter]) -> Callable[[], None] | None:

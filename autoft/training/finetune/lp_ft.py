@@ -3,6 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+from autoft.backbones.layers import batch_norms
 from autoft.core.errors import ConfigError
 from autoft.training.finetune.learning import head_groups, l2_sp, layer_groups, pretrained
 from autoft.training.finetune.plans import Plan
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 def lp_ft(bench: "Workbench") -> Plan:
     """Let all weights learn, the head from the frozen probe's solution.
 
-    Batch norms keep their pretrained statistics: those of a batch give other features than the probe was solved on, to
-    which its solution means nothing.
+    Batch norms keep the statistics that the probe was solved on: those of a batch give other features, to which its
+    solution means nothing.
 
     Raises:
         ConfigError: If the head is not linear.
@@ -32,5 +33,5 @@ def lp_ft(bench: "Workbench") -> Plan:
         groups=head_groups(bench) + layer_groups(bench, layer_decay=settings["layer_decay"]),
         begin=partial(take_solution, bench),
         penalise=l2_sp(settings["l2_sp"], pretrained(bench)),
-        keeps_statistics=True,
+        kept_norms=list(batch_norms(bench.network).values()),
     )

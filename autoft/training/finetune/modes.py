@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from autoft.backbones.layers import batch_norms
 from autoft.core.errors import ConfigError
 from autoft.optim import decay_groups
 from autoft.training.finetune.fresh import reinitialise
@@ -13,6 +14,7 @@ from autoft.training.finetune.learning import (
     backbone_groups,
     freeze,
     head_groups,
+    kept_norms,
     l2_sp,
     layer_groups,
     named,
@@ -43,11 +45,12 @@ def full(bench: "Workbench") -> Plan:
     """
     settings, layers = bench.config.recipe["finetune"], bench.backbone.layer_groups
     num_fresh = settings["reinit_groups"]
-    reinitialise(bench, num_fresh)
+    fresh = reinitialise(bench, num_fresh)
     kept = [parameter for _, group in layers[: len(layers) - num_fresh] for parameter in group]
     return Plan(
         groups=head_groups(bench) + layer_groups(bench, layer_decay=settings["layer_decay"]),
         penalise=l2_sp(settings["l2_sp"], kept),
+        kept_norms=kept_norms(bench, fresh=fresh),
     )
 
 
@@ -65,9 +68,12 @@ def partial(bench: "Workbench") -> Plan:
             f"{len(layers)} layer groups; give at most {len(layers) - 1}, or finetune.mode head."
         )
     freeze(parameter for _, group in layers[:num_frozen] for parameter in group)
+    if bench.config.recipe["backbone"].get("batch_norm") == "batch" and not _has_learning_norm(bench):
+        _log.warning("finetune.mode partial freezes every batch norm: backbone.batch_norm batch has no effect.")
     return Plan(
         groups=head_groups(bench) + layer_groups(bench, layer_decay=settings["layer_decay"]),
         penalise=l2_sp(settings["l2_sp"], pretrained(bench)),
+        kept_norms=kept_norms(bench),
     )
 
 
@@ -92,6 +98,7 @@ def gradual(bench: "Workbench") -> Plan:
         groups=head_groups(bench) + layer_groups(bench, layer_decay=settings["layer_decay"]),
         start_epoch=start_epoch,
         penalise=l2_sp(settings["l2_sp"], pretrained(bench)),
+        kept_norms=kept_norms(bench),
     )
 
 
@@ -118,7 +125,10 @@ def norm_bias(bench: "Workbench") -> Plan:
         raise ConfigError(f"finetune.mode norm_bias has nothing to train in {_backbone(bench)}: no norm and no bias.")
     parameters = pretrained(bench)
     freeze(parameter for parameter in parameters if id(parameter) not in learning)
-    return Plan(groups=head_groups(bench) + backbone_groups(bench, parameters, 1.0, name="backbone.norm_bias"))
+    return Plan(
+        groups=head_groups(bench) + backbone_groups(bench, parameters, 1.0, name="backbone.norm_bias"),
+        kept_norms=kept_norms(bench),
+    )
 
 
 def adapters_only(bench: "Workbench") -> Plan:
@@ -143,6 +153,11 @@ def _norms_and_biases(module: nn.Module) -> list[nn.Parameter]:
             if is_norm or name == "bias" or name.endswith("_bias"):
                 found.append(parameter)
     return found
+
+
+def _has_learning_norm(bench: "Workbench") -> bool:
+    norms = batch_norms(bench.backbone.module).values()
+    return any(parameter.requires_grad for norm in norms for parameter in norm.parameters())
 
 
 def _backbone(bench: "Workbench") -> str:

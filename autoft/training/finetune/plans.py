@@ -1,8 +1,10 @@
 """What a mode of fine-tuning tells the training loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from torch import nn
 
 from autoft.core.catalog import entry
 from autoft.optim import ParamGroup
@@ -23,8 +25,8 @@ class Plan:
     """Called with the epoch, counted from 1, before each; what it sets is a function of the epoch alone."""
     penalise: Callable[[], None] | None = None
     """Adds to the gradients of an update before they are clipped."""
-    keeps_statistics: bool = False
-    """Whether batch norms keep their statistics, and use them in training too."""
+    kept_norms: Collection[nn.Module] = ()
+    """Batch norms that keep their statistics, and use them in training too; those of frozen parts do so anyway."""
 
 
 Mode = Callable[["Workbench"], Plan]

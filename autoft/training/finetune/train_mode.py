@@ -1,11 +1,11 @@
 """Training mode where something learns, evaluation mode where all is frozen."""
 
+from collections.abc import Iterable
+
 from torch import nn
 
-from autoft.training.norms import batch_norms
 
-
-def set_train_mode(network: nn.Module, *, keeps_statistics: bool = False) -> None:
+def set_train_mode(network: nn.Module, *, kept_norms: Iterable[nn.Module] = ()) -> None:
     """Put a network into training mode, but for its frozen parts.
 
     A part that has parameters, none of which learns, goes into evaluation mode with all that it holds: its batch
@@ -13,14 +13,14 @@ def set_train_mode(network: nn.Module, *, keeps_statistics: bool = False) -> Non
 
     Args:
         network: As the trial's plan left it.
-        keeps_statistics: Whether its batch norms go into evaluation mode too; their weights learn all the same.
+        kept_norms: Its batch norms that keep their statistics: they go into evaluation mode too; their weights learn
+            all the same.
     """
     # By `train` itself, which some models (LeViT) override to forget what they keep for evaluation.
     network.train()
     _evaluate_frozen(network)
-    if keeps_statistics:
-        for norm in batch_norms(network).values():
-            norm.eval()
+    for norm in kept_norms:
+        norm.eval()
 
 
 def _evaluate_frozen(part: nn.Module) -> None:
