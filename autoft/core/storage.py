@@ -73,19 +73,23 @@ class Store:
                 file.seek(offset)
             return bytes(file.read())
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file whole: a reader sees the old content or the new, never a part; survives a power cut."""
+    def write(self, name: str, *parts: bytes | memoryview) -> None:
+        """Write a file whole, of `parts` one after another; survives a power cut.
+
+        A reader sees the old content or the new, never a part of it.
+        """
         if not self.is_local:
             self._make_parent(name)
             with self.filesystem.open_output_stream(self.path(name)) as stream:
-                stream.write(content)
+                for part in parts:
+                    stream.write(part)
             return
         target = Path(self.path(name))
         _make_folder(target.parent)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o666 & ~_UMASK)

@@ -12,11 +12,25 @@ from typing import Literal
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from autoft.core.jsonable import Json, canonical_json
 from autoft.core.storage import Store
 
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""The names of the format."""
 Slot = Literal["best", "last"]
 
 
@@ -30,14 +44,35 @@ class Checkpoint:
 
 def save(store: Store, slot: Slot, tensors: Mapping[str, Tensor], about: Json) -> None:
     """Publish a checkpoint and remove the one that it replaces; `about` must hold `epoch`."""
-    content = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    parts = _file_of(tensors)
     name = f"{slot}-{about['epoch']:05d}.safetensors"
-    store.write(name, content)
-    published = {**about, "file": name, "sha256": sha256(content).hexdigest()}
+    store.write(name, *parts)
+    hashed = sha256()
+    for part in parts:
+        hashed.update(part)
+    published = {**about, "file": name, "sha256": hashed.hexdigest()}
     store.write(f"{slot}.json", canonical_json(published).encode())
     for old in store.list():
         if old.startswith(f"{slot}-") and old != name:
             store.delete(old)
+
+
+def _file_of(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
+    """Return the parts of a safetensors file: its header, and the bytes of each tensor as they lie, without a copy.
+
+    Reference: https://github.com/huggingface/safetensors, "Format".
+    """
+    header: Json = {}
+    parts: list[bytes | memoryview] = []
+    end = 0
+    for name, tensor in tensors.items():
+        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        start, end = end, end + flat.nbytes
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        parts.append(flat.numpy().data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little") + text, *parts]
 
 
 def load(store: Store, slot: Slot) -> Checkpoint | None:
