@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.data import decode_picture
 from autoft.training.freed import keep_freed_memory
+from autoft.training.loop import Trial
 from autoft.training.worker import open_trial
 from benchmarks.trial_naive import NaiveImage, NaiveText, lite0, schedule, weights_path
 from benchmarks.trial_sets import BATCH_SIZES, CLIP_NORM, DECAYS, IMAGE_SIZE, MAX_TOKENS, RATES, SMOOTHING, Task
@@ -169,12 +170,12 @@ class Autoft:
         if execution is not None:
             chosen = open_trial(config, task.dataset, store=store).config.execution
             config = config.replace(execution=chosen | {k: v for k, v in execution.items() if k in chosen})
-        self._trial: Any = open_trial(config, task.dataset, store=store)
+        self._trial = cast(Trial, open_trial(config, task.dataset, store=store))
         self._num_rows = task.dataset.num_rows("train")
         self.spent = (0.0, 0.0)
         """Seconds of the processor, and of the clock, that the last epoch trained."""
         self._run = self._trial._updates.run
-        self._trial._updates.run = self._timed
+        self._trial._updates.run = self._timed  # type: ignore[method-assign]
 
     @property
     def execution(self) -> Json:
