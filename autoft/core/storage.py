@@ -73,10 +73,11 @@ class Store:
                 file.seek(offset)
             return bytes(file.read())
 
-    def write(self, name: str, *parts: bytes | memoryview) -> None:
-        """Write a file whole, of `parts` one after another; survives a power cut.
+    def write(self, name: str, *parts: bytes | memoryview, durable: bool = True) -> None:
+        """Write a file whole, of `parts` one after another.
 
-        A reader sees the old content or the new, never a part of it.
+        A reader sees the old content or the new, never a part of it. It survives a power cut, but where `durable` is
+        False: then only the death of the process.
         """
         if not self.is_local:
             self._make_parent(name)
@@ -90,14 +91,16 @@ class Store:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.writelines(parts)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(temporary).chmod(0o666 & ~_UMASK)
             Path(temporary).replace(target)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
 
     def append(self, name: str, content: bytes, *, at: int) -> None:
         """Put `content` at byte `at` of a local file, cutting off what lay beyond; durable once it returns.

@@ -149,8 +149,7 @@ class Trial:
         """Save the weights, the best so far, and return their hash."""
         self._best |= {"epoch": self.epoch, "value": value}
         state = self._state(self._kept)
-        checkpoint.save(self._store, "best", state, {"epoch": self.epoch, "value": value})
-        return state_hash(state)
+        return checkpoint.save(self._store, "best", state, {"epoch": self.epoch, "value": value})
 
     def _save_last(self) -> None:
         """Save all that the next epoch needs."""

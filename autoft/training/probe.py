@@ -10,7 +10,6 @@ from autoft.core.configs import EpochResult, TrialConfig
 from autoft.core.jsonable import finite_or_none
 from autoft.core.metrics import TRANSFERABILITY
 from autoft.core.storage import Store
-from autoft.tasks import state_hash
 from autoft.training import checkpoint
 from autoft.training.probed import probe_data, probe_rows, take_solution
 from autoft.training.solver import linear_head
@@ -76,8 +75,7 @@ class Probe:
         is_finite = metrics["val_loss"] is not None
         state = head_state(bench)
         about = {"epoch": 1, "metrics": metrics}
-        checkpoint.save(self._store, "best", state, about)
-        weights = state_hash(state)
+        weights = checkpoint.save(self._store, "best", state, about)
         watch.lap("checkpoint")
         return EpochResult(
             epoch=1,
