@@ -48,10 +48,10 @@ class Size:
 
 
 FULL = Size(
-    rows={"text": {"train": 480, "val": 64, "test": 200}, "image": {"train": 192, "val": 32, "test": 140}},
+    rows={"text": {"train": 320, "val": 64, "test": 200}, "image": {"train": 126, "val": 28, "test": 140}},
     naive_rows={"text": 128, "image": 64},
     rounds=3,
-    ray_epochs=4,
+    ray_epochs=3,
     ray_searches=2,
     heads=64,
     head_epochs=10,
@@ -72,73 +72,83 @@ QUICK = Size(
 
 
 def measure_rounds(kind: str, folder: Path, size: Size) -> Json:
-    """Return the loops of one kind side by side, and what autoft chose."""
+    """Return the loops of one kind side by side."""
+    import torch
+
     epochs = size.rounds + 1
 
     def spec(name: str, **settings: object) -> Spec:
         return Spec(name=name, kind=kind, folder=folder, settings={"epochs": epochs, **settings})
 
-    with Child(spec("autoft")) as child:
-        chosen = child.execution()
-    bfloat16 = chosen["dtype"] == "bfloat16"
-    eager = {"compile": False}
+    def autoft(dtype: str = "float32", *, compiled: bool = False) -> Spec:
+        return spec("autoft", execution={"dtype": dtype, "compile": compiled})
+
     specs = {
         "naive": spec("naive", num_rows=size.naive_rows[kind]),
-        "autoft": spec("autoft", execution=eager),
-        "expert": spec("expert", bfloat16=bfloat16),
+        "autoft": autoft(),
+        "expert": spec("expert", bfloat16=False),
     }
-    if bfloat16:
-        specs["autoft, float32"] = spec("autoft", execution=eager | {"dtype": "float32"})
-    if kind == "image" and "compile" in chosen:
-        with Child(spec("autoft", execution={"compile": True})) as child:
-            child.epoch()
-        specs["autoft, compiled"] = spec("autoft", execution={"compile": True})
-        specs["expert, compiled"] = spec("expert", bfloat16=bfloat16, compiled=True)
+    if kind == "text" and torch.cpu.get_capabilities().get("avx512_bf16"):
+        specs["autoft, bfloat16"] = autoft("bfloat16")
+        specs["expert, bfloat16"] = spec("expert", bfloat16=True)
+    if kind == "image" and _can_compile(autoft(compiled=True)):
+        specs["autoft, compiled"] = autoft(compiled=True)
+        specs["expert, compiled"] = spec("expert", bfloat16=False, compiled=True)
     found = interleaved(specs, rounds=size.rounds)
     median = {
         name: {clock: round(statistics.median(one[clock] for one in reached), 2) for clock in ("cpu", "wall")}
         for name, reached in found.items()
     }
     ratios = {f"{name} / naive": ratio(found, name, "naive") for name in found if name != "naive"}
-    ratios["autoft / expert"] = ratio(found, "autoft", "expert")
-    if "expert, compiled" in found:
-        ratios["autoft, compiled / expert, compiled"] = ratio(found, "autoft, compiled", "expert, compiled")
-    return {"execution": chosen, "rows_per_second": median, "ratios": ratios, "rounds": found}
+    for name in [name for name in found if name.startswith("autoft")]:
+        other = name.replace("autoft", "expert")
+        ratios[f"{name} / {other}"] = ratio(found, name, other)
+    return {"rows_per_second": median, "ratios": ratios, "rounds": found}
 
 
-def measure_ray(kind: str, folder: Path, size: Size, *, bfloat16: bool) -> Json:
-    """Return a trial that a search trains on Ray, beside the expert's loop before and after it, by the clock."""
+def _can_compile(spec: Spec) -> bool:
+    """Compile once, so that the cache is warm, and return whether a trial did so."""
+    with Child(spec) as child:
+        child.epoch()
+        return child.execution().get("compile") is True
+
+
+def measure_ray(kind: str, folder: Path, size: Size) -> Json:
+    """Return a trial that searches train on Ray, beside the expert's loop around them, by the clock."""
     from benchmarks.trial_sides import training_seconds
 
-    epochs = size.ray_epochs
-    settings = {"epochs": epochs * (size.ray_searches + 1), "bfloat16": bfloat16}
-    ratios, reached, spent = [], [], []
+    epochs, num_rows = size.ray_epochs, size.rows[kind]["train"]
+    timings, execution = searched(kind, folder, epochs=epochs, seed=0)
+    bfloat16, compiled = execution["dtype"] == "bfloat16", execution.get("compile", False)
+    settings = {"epochs": epochs * (size.ray_searches + 1), "bfloat16": bfloat16, "compiled": compiled}
+    ratios, spent = [], list(timings)
+    rates: dict[str, list[float]] = {"autoft": [], "expert": []}
     with Child(Spec(name="expert", kind=kind, folder=folder, settings=settings)) as expert:
         expert.epoch()
-        before = statistics.median(expert.epoch()["wall"] for _ in range(epochs - 1))
         for number in range(size.ray_searches):
-            timings = searched(kind, folder, epochs=epochs, seed=number)
+            before = statistics.median(expert.epoch()["wall"] for _ in range(epochs - 1))
+            timings, _ = searched(kind, folder, epochs=epochs, seed=number + 1)
             after = statistics.median(expert.epoch()["wall"] for _ in range(epochs - 1))
-            num_rows = size.rows[kind]["train"]
             rate = statistics.median(num_rows / training_seconds(one) for one in timings[1:])
             ratios.append(2 * rate / (before + after))
-            reached.append({"autoft": round(rate, 2), "expert": [round(before, 2), round(after, 2)]})
+            rates["autoft"].append(round(rate, 2))
+            rates["expert"] += [round(before, 2), round(after, 2)]
             spent += timings
-            before = after
     parts = {name: round(sum(one[name] for one in spent), 3) for name in spent[0]}
     whole = sum(parts.values())
     return {
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(one, 3) for one in ratios],
-        "rows_per_second": reached,
+        "rows_per_second": rates,
+        "execution": execution,
         "seconds": parts,
         "other_share": round((parts["data"] + parts["checkpoint"] + parts["wait"]) / whole, 4),
         "evaluation_share": round(parts["evaluate"] / whole, 4),
     }
 
 
-def searched(kind: str, folder: Path, *, epochs: int, seed: int) -> list[Json]:
-    """Search a space of one point on Ray, and return where the seconds of its trial's epochs went."""
+def searched(kind: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[Json], Json]:
+    """Search a space of one point on Ray; return where the seconds of its trial's epochs went, and how it computed."""
     import autoft
 
     tables = tables_in(folder)
@@ -156,7 +166,8 @@ def searched(kind: str, folder: Path, *, epochs: int, seed: int) -> list[Json]:
             seed=seed,
             out=Path(out) / "run",
         )
-        return [epoch.timings for epoch in result.record.by_name["t0001"].epochs]
+        trial = result.record.by_name["t0001"]
+        return [epoch.timings for epoch in trial.epochs], trial.config.execution
 
 
 def measure_heads(folder: Path, size: Size) -> Json:
@@ -189,16 +200,14 @@ def measure(data: Path, folder: Path, size: Size) -> Json:
     for kind in ("text", "image"):
         make_task(kind, data, folder / kind, num_rows=size.rows[kind])
         found[kind] = measure_rounds(kind, folder / kind, size)
-        bfloat16 = found[kind]["execution"]["dtype"] == "bfloat16"
-        found[kind]["under_ray"] = measure_ray(kind, folder / kind, size, bfloat16=bfloat16)
+        found[kind]["under_ray"] = measure_ray(kind, folder / kind, size)
         _say(f"{kind}: {found[kind]['ratios']}, under Ray {found[kind]['under_ray']}")
     found["heads"] = measure_heads(folder / "text", size)
     found["load_average"].append(os.getloadavg()[0])
     text, image = found["text"]["ratios"], found["image"]["ratios"]
-    has_bfloat16 = "autoft, float32 / naive" in text
     return {
-        "text_vs_naive": text["autoft, float32 / naive" if has_bfloat16 else "autoft / naive"],
-        "text_vs_naive_bf16": text["autoft / naive"] if has_bfloat16 else None,
+        "text_vs_naive": text["autoft / naive"],
+        "text_vs_naive_bf16": text.get("autoft, bfloat16 / naive"),
         "image_vs_naive": image["autoft / naive"],
         "image_vs_naive_compiled": image.get("autoft, compiled / naive"),
         "text_vs_expert": found["text"]["under_ray"]["ratio"],
