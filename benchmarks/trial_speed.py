@@ -247,6 +247,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="autoft-speed-") as name:
         folder = Path(name)
         data = (options.data or folder / "packages").resolve()
+        # Nothing that an earlier run kept on this machine is found.
+        os.environ["AUTOFT_CACHE"] = str(folder / "cache")
         if options.gpu:
             from benchmarks.trial_gpu import measure_gpu
 
