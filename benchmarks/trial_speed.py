@@ -39,6 +39,8 @@ class Size:
     naive_rows: Mapping[str, int]
     """Of an epoch of the tutorial's loop, whose speed is the same for any number."""
     rounds: int
+    compiles: bool
+    """Whether compiled trials are measured, where autoft compiles: without a warm cache that takes minutes."""
     ray_epochs: int
     ray_searches: int
     heads: int
@@ -51,6 +53,7 @@ FULL = Size(
     rows={"text": {"train": 320, "val": 64, "test": 200}, "image": {"train": 126, "val": 28, "test": 140}},
     naive_rows={"text": 128, "image": 64},
     rounds=3,
+    compiles=True,
     ray_epochs=3,
     ray_searches=2,
     heads=64,
@@ -62,6 +65,7 @@ QUICK = Size(
     rows={"text": {"train": 64, "val": 16, "test": 16}, "image": {"train": 28, "val": 14, "test": 14}},
     naive_rows={"text": 16, "image": 16},
     rounds=1,
+    compiles=False,
     ray_epochs=2,
     ray_searches=1,
     heads=4,
@@ -91,7 +95,7 @@ def measure_rounds(kind: str, folder: Path, size: Size) -> Json:
     if kind == "text" and torch.cpu.get_capabilities().get("avx512_bf16"):
         specs["autoft, bfloat16"] = autoft("bfloat16")
         specs["expert, bfloat16"] = spec("expert", bfloat16=True)
-    if kind == "image" and _can_compile(autoft(compiled=True)):
+    if kind == "image" and size.compiles and _can_compile(autoft(compiled=True)):
         specs["autoft, compiled"] = autoft(compiled=True)
         specs["expert, compiled"] = spec("expert", bfloat16=False, compiled=True)
     found = interleaved(specs, rounds=size.rounds)
