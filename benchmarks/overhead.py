@@ -34,7 +34,7 @@ from autoft.core.configs import (
 )
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
-from autoft.engine.job import Heartbeat, WorkerSpec
+from autoft.engine.job import Heartbeat, KeepTrace, WorkerSpec
 from autoft.engine.search import run_search
 from autoft.record import read_record
 from autoft.space import Choice, LogUniform, SearchSpace
@@ -68,7 +68,7 @@ class Idle:
             seconds=0.0,
             status="completed" if self._epoch == self._config.epochs else "running",
             is_best=True,
-            timings={"train": 0.0, "evaluate": 0.0, "checkpoint": 0.0},
+            timings={"forward_backward": 0.0, "evaluate": 0.0, "checkpoint": 0.0},
             config=self._config.to_json() if self._epoch == 1 else None,
         )
 
@@ -81,6 +81,7 @@ def open_trial(
     epochs_recorded: int,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
+    trace: KeepTrace | None,
     policy: ExecutionPolicy,
 ) -> Idle:
     """Open an idle trial; see `autoft.engine.job.OpenTrial`."""

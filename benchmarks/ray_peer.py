@@ -80,6 +80,7 @@ def trainable(setting: Setting) -> type[tune.Trainable]:
                 epochs_recorded=0,
                 warm=self._warm,
                 heartbeat=lambda: None,
+                trace=None,
                 policy=ExecutionPolicy(measures=True),
             )
 

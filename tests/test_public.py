@@ -47,6 +47,7 @@ def test_the_arguments_of_search() -> None:
             "min_improvement",
             "confirm",
             "keep",
+            "profile",
             "listener",
         ),
     ]

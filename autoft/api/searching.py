@@ -84,6 +84,7 @@ def search(
     min_improvement: float | None = None,
     confirm: int = 0,
     keep: int = 3,
+    profile: bool = False,
     listener: Listener | None = None,
 ) -> SearchResult:
     """Search for the best backbone and recipe for the data, and return the result.
@@ -121,6 +122,8 @@ def search(
         confirm: Times that each finalist is trained again, with other seeds, when the search is over; the mean ranks
             them then. These trainings count in the budget, of which at most half is kept for them.
         keep: Checkpoints of so many leading trials are kept; one of the first three of these wins.
+        profile: Whether a profiler's trace of updates of the first trial's first epoch is written to
+            logs/t0001.trace.json.gz of the run folder, which chrome://tracing and Perfetto show.
         listener: Called with a `Progress` after every event.
 
     Raises:
@@ -196,6 +199,7 @@ def search(
             min_improvement=min_improvement,
             confirm=confirm,
             keep=keep,
+            profile=profile,
             deterministic=deterministic or resources.concurrent == 1,
             limits=kept_limits,
         )

@@ -260,6 +260,15 @@ def search(
             rich_help_panel=options.OUTPUT,
         ),
     ] = 3,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Write a profiler's trace of the first trial's first epoch, without its first updates, to "
+            "RUN/logs/t0001.trace.json.gz; chrome://tracing and Perfetto show it.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
 ) -> None:
     """Search backbone, fine-tuning, augmentation, optimizer and schedule together.
 
@@ -298,6 +307,7 @@ def search(
             min_improvement=min_improvement,
             confirm=confirm,
             keep=keep,
+            profile=profile,
             listener=listener,
         )
     print_result(result)
@@ -354,4 +364,6 @@ def print_result(result: "SearchResult") -> None:
     if len(shown) < len(rows):
         say(f"{len(rows) - len(shown)} more rows: autoft leaderboard {result.folder}")
     emit(f"\nBest model: {result.folder}/best")
+    if result.search.profile:
+        say(f"Profiler trace: {result.folder}/logs/t0001.trace.json.gz")
     say(f"Predict with it: autoft predict {shlex.quote(f'{result.folder}/best')} INPUT...")

@@ -212,6 +212,8 @@ class SearchConfig:
     """The most of a cost, by its metric's name, that a trial may have to win."""
     confirm: int = 0
     """Times that each finalist is trained again, with another seed, when the search is over."""
+    profile: bool = False
+    """Whether the first epoch of the first trial is profiled, into the run's logs."""
     min_improvement: float | None = None
     """The search ends once the rest of its budget promises less of the first metric than this; None: it uses it up."""
     experience: str | None = None
@@ -327,7 +329,8 @@ class EpochResult:
     reason: str = ""
     """In words, for a status that ends the trial."""
     timings: Json = field(default_factory=dict)
-    """Seconds of the epoch by what they went to: data, train, evaluate, checkpoint."""
+    """Seconds by what they went to: data, forward_backward, optimizer, evaluate and checkpoint, which are `seconds`
+    together; and wait, before the epoch: since the trial's last one, or since its worker began to open it."""
     learning_rate: float | None = None
     """Largest rate of any group at the epoch's last update."""
     weights_sha256: str | None = None

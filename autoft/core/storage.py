@@ -73,27 +73,34 @@ class Store:
                 file.seek(offset)
             return bytes(file.read())
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file whole: a reader sees the old content or the new, never a part; survives a power cut."""
+    def write(self, name: str, *parts: bytes | memoryview, durable: bool = True) -> None:
+        """Write a file whole, of `parts` one after another.
+
+        A reader sees the old content or the new, never a part of it. It survives a power cut, but where `durable` is
+        False: then only the death of the process.
+        """
         if not self.is_local:
             self._make_parent(name)
             with self.filesystem.open_output_stream(self.path(name)) as stream:
-                stream.write(content)
+                for part in parts:
+                    stream.write(part)
             return
         target = Path(self.path(name))
         _make_folder(target.parent)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                file.writelines(parts)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(temporary).chmod(0o666 & ~_UMASK)
             Path(temporary).replace(target)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
 
     def append(self, name: str, content: bytes, *, at: int) -> None:
         """Put `content` at byte `at` of a local file, cutting off what lay beyond; durable once it returns.

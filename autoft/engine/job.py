@@ -14,6 +14,9 @@ from autoft.core.storage import Store
 Heartbeat = Callable[[], None]
 """Called after every batch; silence for `hang_seconds` ends the worker."""
 
+KeepTrace = Callable[[bytes], None]
+"""Takes a profiler's trace, gzipped JSON."""
+
 
 LOW_MEMORY = "the machine ran low on memory, and Ray ended the process"
 """Why a worker was lost."""
@@ -39,6 +42,7 @@ class OpenTrial(Protocol):
         epochs_recorded: int,
         warm: dict[str, Any],
         heartbeat: Heartbeat,
+        trace: KeepTrace | None,
         policy: ExecutionPolicy,
     ) -> RunningTrial:
         """Return the trial that `config` describes, at the epoch of its last checkpoint.
@@ -50,6 +54,7 @@ class OpenTrial(Protocol):
             epochs_recorded: Epochs of it that the record holds; the next one that it reports must be one more.
             warm: What this worker keeps between trials; empty at first.
             heartbeat: To be called after every batch.
+            trace: Gets a profiler's trace of the first epoch that is trained; None: nothing is profiled.
             policy: How a configuration that no worker has filled is computed.
         """
         ...

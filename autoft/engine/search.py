@@ -35,6 +35,9 @@ from autoft.strategies.experience import Experience
 LOGICAL_SLOTS = 4
 """Trials side by side of a deterministic search that does not say `concurrent`: the same on every machine."""
 
+PROFILED = "t0001"
+"""The trial that a search profiles: the first one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
@@ -93,6 +96,7 @@ def run_search(
                     dataset_path=dataset_path,
                     hang_seconds=search.resources.hang_seconds,
                     cpus=search.resources.cpus_per_trial,
+                    profiled=PROFILED if search.profile else None,
                     policy=execution_policy(search),
                 ),
                 listener=listener,

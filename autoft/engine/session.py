@@ -11,7 +11,7 @@ from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.errors import AutoftError
 from autoft.core.storage import Store
 from autoft.engine.job import Finalize, Heartbeat, Job, OpenTrial, Report, RunningTrial, WorkerSpec, load_attribute
-from autoft.engine.triallog import TrialLog
+from autoft.engine.triallog import TrialLog, trace_name
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -27,6 +27,8 @@ class WorkerSetup:
     hang_seconds: float
     cpus: float
     """Cores, and threads, of one trial."""
+    profiled: str | None = None
+    """The trial whose first epoch is profiled."""
     policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
 
 
@@ -89,8 +91,13 @@ class WorkerSession:
             epochs_recorded=job.epochs_recorded,
             warm=self._warm,
             heartbeat=heartbeat,
+            trace=self._keep_trace if job.trial == self._setup.profiled else None,
             policy=replace(self._setup.policy, takes_less=job.lost_to_memory),
         )
+
+    def _keep_trace(self, content: bytes) -> None:
+        if self._setup.profiled is not None:
+            self._setup.store.write(trace_name(self._setup.profiled), content)
 
     def _finalize(self, job: Job, heartbeat: Heartbeat) -> Report:
         finalize: Finalize = load_attribute(self._setup.spec.finalize)

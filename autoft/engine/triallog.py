@@ -31,6 +31,11 @@ def log_name(trial: str) -> str:
     return f"{FOLDER}/{trial}.txt"
 
 
+def trace_name(trial: str) -> str:
+    """Return the name of a trial's profiler trace within the run folder."""
+    return f"{FOLDER}/{trial}.trace.json.gz"
+
+
 def hang_name(trial: str) -> str:
     """Return the name of the file that a hang leaves within the run folder."""
     return f"{FOLDER}/{trial}.hang"

@@ -11,7 +11,7 @@ from autoft.core.jsonable import Json
 from autoft.core.metrics import all_quality_metrics, quality_metrics
 from autoft.core.storage import Store
 from autoft.data import Dataset, open_dataset
-from autoft.engine.job import Heartbeat, RunningTrial
+from autoft.engine.job import Heartbeat, KeepTrace, RunningTrial
 from autoft.training import checkpoint, worker
 from autoft.training.finetune import merge_adapters
 from autoft.training.loop import load_learned
@@ -27,6 +27,7 @@ def open_trial(
     epochs_recorded: int,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
+    trace: KeepTrace | None,
     policy: ExecutionPolicy,
 ) -> RunningTrial:
     """Return the trial that `config` describes; see `job.OpenTrial`."""
@@ -37,6 +38,7 @@ def open_trial(
         epochs_recorded=epochs_recorded,
         warm=_cache(warm),
         heartbeat=heartbeat,
+        trace=trace,
         policy=policy,
     )
 

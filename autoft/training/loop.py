@@ -4,7 +4,8 @@ import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from autoft.optim import ParamGroup, load_optimizer_state, optimizer_state
 from autoft.tasks import state_hash
 from autoft.training import checkpoint
 from autoft.training.finetune import plan
+from autoft.training.profiling import Keep, traced
+from autoft.training.timing import WAIT, Stopwatch
 from autoft.training.updates import Updates
 from autoft.training.workbench import Workbench
 
@@ -30,7 +33,20 @@ class Trial:
     same weights as one that was not.
     """
 
-    def __init__(self, bench: Workbench, store: Store, *, epochs_recorded: int = 0) -> None:
+    def __init__(
+        self, bench: Workbench, store: Store, *, opened: float, epochs_recorded: int = 0, trace: Keep | None = None
+    ) -> None:
+        """Build what the updates need, and resume.
+
+        Args:
+            bench: The configuration, brought to life.
+            store: Folder of the trial's checkpoints.
+            opened: When the worker began to open the trial, by `time.perf_counter`.
+            epochs_recorded: Epochs of it that somebody has noted.
+            trace: Gets a profiler's trace of the next epoch that is trained.
+        """
+        self._idle_since = opened
+        self._trace = trace
         self.bench = bench
         self.epoch = 0
         self._store = store
@@ -63,16 +79,17 @@ class Trial:
         return result
 
     def _next_epoch(self) -> EpochResult:
-        start = time.perf_counter()
+        watch = Stopwatch(self.bench.execution.torch_device)
+        waited = time.perf_counter() - self._idle_since
         self.epoch += 1
-        loss, learning_rate = self._updates.run(self.epoch)
-        trained = time.perf_counter()
+        with self._traced() as updated:
+            loss, learning_rate = self._updates.run(self.epoch, watch, after_update=updated)
         metrics: Json = {"train_loss": finite_or_none(loss)}
         if math.isfinite(loss):
             logits = self._val_logits(self._kept)
             metrics |= self.bench.quality(logits, "val")
-        evaluated = time.perf_counter()
         metrics |= self.bench.costs()
+        watch.lap("evaluate")
         value = metrics.get(self.bench.objective.column)
         if value is not None:
             self._updates.schedule.observe(value if self.bench.objective.maximize else -value)
@@ -83,11 +100,11 @@ class Trial:
         result = EpochResult(
             epoch=self.epoch,
             metrics=metrics,
-            seconds=evaluated - start,
+            seconds=watch.seconds,
             status=status,
             is_best=is_best,
             reason=reason,
-            timings={"train": trained - start, "evaluate": evaluated - trained},
+            timings={**watch.timings, WAIT: waited},
             learning_rate=learning_rate,
             weights_sha256=self._save_best(value) if is_best else state_hash(self._state(self._kept)),
             config=self.config.to_json(),
@@ -95,9 +112,13 @@ class Trial:
         self._results.append(result.reported())
         if status == "running":
             self._save_last()
-        end = time.perf_counter()
-        timings = {**result.timings, "checkpoint": end - evaluated}
-        return dataclasses.replace(result, seconds=end - start, timings=timings)
+        watch.lap("checkpoint")
+        self._idle_since = time.perf_counter()
+        return dataclasses.replace(result, seconds=watch.seconds, timings={**watch.timings, WAIT: waited})
+
+    def _traced(self) -> AbstractContextManager[Callable[[], None] | None]:
+        keep, self._trace = self._trace, None
+        return nullcontext() if keep is None else traced(self._updates.num_updates, keep)
 
     @property
     def _kept(self) -> nn.Module:
@@ -128,8 +149,7 @@ class Trial:
         """Save the weights, the best so far, and return their hash."""
         self._best |= {"epoch": self.epoch, "value": value}
         state = self._state(self._kept)
-        checkpoint.save(self._store, "best", state, {"epoch": self.epoch, "value": value})
-        return state_hash(state)
+        return checkpoint.save(self._store, "best", state, {"epoch": self.epoch, "value": value})
 
     def _save_last(self) -> None:
         """Save all that the next epoch needs."""

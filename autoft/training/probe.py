@@ -10,10 +10,10 @@ from autoft.core.configs import EpochResult, TrialConfig
 from autoft.core.jsonable import finite_or_none
 from autoft.core.metrics import TRANSFERABILITY
 from autoft.core.storage import Store
-from autoft.tasks import state_hash
 from autoft.training import checkpoint
 from autoft.training.probed import probe_data, probe_rows, take_solution
 from autoft.training.solver import linear_head
+from autoft.training.timing import WAIT, Stopwatch
 from autoft.training.transferability import logme
 from autoft.training.workbench import Workbench
 
@@ -28,7 +28,9 @@ class Probe:
     Reference: Kornblith et al., Do Better ImageNet Models Transfer Better?, arXiv:1805.08974.
     """
 
-    def __init__(self, bench: Workbench, store: Store) -> None:
+    def __init__(self, bench: Workbench, store: Store, *, opened: float) -> None:
+        """Take the workbench; the worker began to open the probe at `opened`, by `time.perf_counter`."""
+        self._opened = opened
         self.bench = bench
         self._store = store
         if bench.policy.takes_less:
@@ -42,16 +44,17 @@ class Probe:
 
     def run_epoch(self) -> EpochResult:
         """Compute the features, solve, evaluate, score the features, save."""
-        start = time.perf_counter()
+        watch = Stopwatch(self.bench.execution.torch_device)
+        waited = time.perf_counter() - self._opened
         bench = self.bench
         rows = probe_rows(bench)
         if rows is not None:
             whole = bench.dataset.num_rows("train")
             _log.info("The head is solved on %d of %d training rows, each class with its share.", len(rows), whole)
         bench.frozen_features("train", rows)
-        began = time.perf_counter()
+        watch.lap("forward_backward")
         bench.frozen_features("val")
-        seconds_val = time.perf_counter() - began
+        watch.lap("evaluate")
         take_solution(bench)
         features, targets = probe_data(bench)
         layer = linear_head(bench.network)
@@ -60,7 +63,7 @@ class Probe:
             logits = {s: layer(values.float().to(device)).cpu() for s, values in features.items()}
         score = logme(features["train"], targets["train"])
         bench.heartbeat()
-        seconds_train = time.perf_counter() - start - seconds_val
+        watch.lap("optimizer")
         train_loss = nn.functional.cross_entropy(logits["train"].double(), targets["train"]).item()
         metrics = {
             "train_loss": finite_or_none(train_loss),
@@ -68,19 +71,21 @@ class Probe:
             TRANSFERABILITY: score,
             **bench.costs(),
         }
+        watch.lap("evaluate")
         is_finite = metrics["val_loss"] is not None
         state = head_state(bench)
         about = {"epoch": 1, "metrics": metrics}
-        checkpoint.save(self._store, "best", state, about)
+        weights = checkpoint.save(self._store, "best", state, about)
+        watch.lap("checkpoint")
         return EpochResult(
             epoch=1,
             metrics=metrics,
-            seconds=time.perf_counter() - start,
+            seconds=watch.seconds,
             status="completed" if is_finite else "diverged",
             is_best=is_finite,
             reason="A probe is one solve." if is_finite else "The frozen features were not finite.",
-            timings={"train": seconds_train, "evaluate": seconds_val},
-            weights_sha256=state_hash(state),
+            timings={**watch.timings, WAIT: waited},
+            weights_sha256=weights,
             config=self.config.to_json(),
         )
 

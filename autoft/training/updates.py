@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -31,10 +31,11 @@ from autoft.training.prefetch import ahead
 from autoft.training.regularization import Embed, build_regularization
 from autoft.training.resizing import build_resizing
 from autoft.training.sampling import build_sampling
+from autoft.training.timing import Stopwatch
 from autoft.training.workbench import Workbench
 
 CHECK_EVERY = 16
-"""Updates between looks at the loss: each look makes a GPU wait."""
+"""Updates between looks at the loss."""
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 """Places of rows within a split."""
 POOL = 32
@@ -102,6 +103,9 @@ class Updates:
         num_steps = self.num_updates * self._epochs
         self.schedule = build_schedule(recipe["schedule"], num_steps=num_steps)
         self.average = build_averaging(recipe["averaging"], bench.network, num_steps)
+        self._parameters = [parameter for group in plan.groups for parameter in group.parameters]
+        self._watch = Stopwatch(bench.execution.torch_device)
+        self._lengths: Rows | None = None
         self._num_classes = len(bench.dataset.labels)
         counts = np.bincount(bench.dataset.targets("train"), minlength=self._num_classes)
         device = bench.execution.torch_device
@@ -117,8 +121,15 @@ class Updates:
         self._mixes_embeddings = self._mix is not None and bench.task.input_kind == "text"
         self._forward: Forward = bench.network
 
-    def run(self, epoch: int) -> tuple[float, float]:
+    def run(
+        self, epoch: int, watch: Stopwatch, *, after_update: Callable[[], None] | None = None
+    ) -> tuple[float, float]:
         """Train one epoch, counted from 1.
+
+        Args:
+            epoch: Which.
+            watch: Gets the marks of `data`, `forward_backward` and `optimizer`.
+            after_update: Called after each.
 
         Returns:
             The mean training loss of its rows (not finite: the epoch stopped there), and the last learning rate.
@@ -129,6 +140,7 @@ class Updates:
         if self.plan.start_epoch is not None:
             self.plan.start_epoch(epoch)
         set_train_mode(bench.network, kept_norms=self.plan.kept_norms)
+        self._watch, lookout = watch, Lookout(bench.execution.torch_device)
         rewinder = Rewinder(bench.network, draws)
         total, num_rows = torch.zeros((), device=bench.execution.torch_device), 0
         rate, first, largest = 0.0, (epoch - 1) * self.num_updates, peak_lr(self._recipe["optimizer"])
@@ -139,11 +151,16 @@ class Updates:
             num_rows += sum(map(len, batches))
             if self.average is not None:
                 self.average.update(bench.network, step)
-            if (step - first) % CHECK_EVERY == 0 and not math.isfinite(total.item()):
+            watch.mark("optimizer")
+            if after_update is not None:
+                after_update()
+            if (step - first) % CHECK_EVERY == 0 and not lookout.is_finite(total):
                 break
+        loss = total.item() / num_rows
+        watch.settle()
         if self.average is not None and self.average.fresh_statistics:
             self._compute_statistics(self.average)
-        return total.item() / num_rows, rate
+        return loss, rate
 
     @torch.no_grad()
     def _compute_statistics(self, average: Average) -> None:
@@ -172,9 +189,10 @@ class Updates:
         bench, seed = self.bench, self.bench.config.seed
         parts = bench.config.epochs_per_pass
         number, part = divmod(epoch - 1, parts)
-        lengths = bench.inputs.lengths(bench.encoded("train")).numpy()
+        if self._lengths is None:
+            self._lengths = bench.inputs.lengths(bench.encoded("train")).numpy()
         sampled = self._sample(bench.dataset.targets("train"), generator(seed, "sampling", number + 1))
-        dealt = deal(lengths[sampled], self.num_updates * parts, generator(seed, "order", number + 1))
+        dealt = deal(self._lengths[sampled], self.num_updates * parts, generator(seed, "order", number + 1))
         for places in dealt[part * self.num_updates : (part + 1) * self.num_updates]:
             yield np.array_split(sampled[places], math.ceil(len(places) / self._recipe["batch_size"]))
 
@@ -371,11 +389,13 @@ class Updates:
         total = torch.zeros((), device=self.bench.execution.torch_device)
         computes_again = self.bench.execution.gradient_checkpointing
         for batch in batches:
+            self._watch.mark("data")
             loss = self._loss_of(batch) * (self._weight(batch) / whole)
             # Batch norms see what is computed again a second time.
             with kept_statistics(self.bench.network) if computes_again else nullcontext():
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+            self._watch.mark("forward_backward")
             self.bench.heartbeat()
         return total
 
@@ -401,11 +421,34 @@ class Updates:
         return self._regularization(forward, self._loss, batch.targets)
 
     def _clip(self) -> None:
-        parameters = [parameter for group in self.plan.groups for parameter in group.parameters]
         if (largest := self._recipe["clip_value"]) is not None:
-            nn.utils.clip_grad_value_(parameters, largest)
+            nn.utils.clip_grad_value_(self._parameters, largest)
         if (norm := self._recipe["clip_norm"]) is not None:
-            nn.utils.clip_grad_norm_(parameters, norm)
+            nn.utils.clip_grad_norm_(self._parameters, norm)
+
+
+class Lookout:
+    """Looks whether a sum on a device is finite, without making a GPU wait: there each look sees the sum of the last.
+
+    A sum that is not finite stays so.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._seen: tuple[Tensor, torch.cuda.Event] | None = None
+        self._is_far = device.type == "cuda"
+
+    def is_finite(self, total: Tensor) -> bool:
+        """Return whether the sum, or on a GPU that of the last look, is finite."""
+        if not self._is_far:
+            return math.isfinite(total.item())
+        before, copied = self._seen, torch.cuda.Event()  # type: ignore[no-untyped-call]
+        seen = torch.empty((), dtype=total.dtype, pin_memory=True).copy_(total, non_blocking=True)
+        copied.record()
+        self._seen = seen, copied
+        if before is None:
+            return True
+        before[1].synchronize()
+        return math.isfinite(before[0].item())
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +29,7 @@ class WarmCache:
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         self._encoded: OrderedDict[str, Any] = OrderedDict()
         self._features: OrderedDict[str, Tensor] = OrderedDict()
+        self._latencies: dict[Hashable, float] = {}
         self._inputs: dict[str, Inputs] = {}
 
     def backbone(self, config: Json) -> Backbone:
@@ -56,6 +57,12 @@ class WarmCache:
         """Return the features of a key, read once; the least recently used ones go when memory runs short."""
         value: Tensor = _kept(self._features, digest(key), lambda: read(self.shelf))
         return value
+
+    def latency_ms(self, key: Hashable, measure: Callable[[], float]) -> float:
+        """Return what one row takes by key, measured once: equal networks have equal latencies."""
+        if key not in self._latencies:
+            self._latencies[key] = measure()
+        return self._latencies[key]
 
 
 def _kept(held: OrderedDict[str, Any], key: str, make: Callable[[], Any]) -> Any:

@@ -1,5 +1,6 @@
 """The doors through which an engine, a reproduction or a test runs a trial."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -9,8 +10,10 @@ from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.data import Dataset, open_dataset
 from autoft.training.execution import device_names, versions
+from autoft.training.freed import keep_freed_memory
 from autoft.training.loop import Trial
 from autoft.training.probe import Probe
+from autoft.training.profiling import Keep
 from autoft.training.warm import WarmCache
 from autoft.training.workbench import Workbench
 
@@ -36,6 +39,7 @@ def open_trial(
     epochs_recorded: int = 0,
     warm: WarmCache | None = None,
     heartbeat: Callable[[], None] | None = None,
+    trace: Keep | None = None,
     policy: ExecutionPolicy | None = None,
 ) -> Running:
     """Return the trial that `config` describes, at the epoch of its last checkpoint in `store`.
@@ -47,15 +51,20 @@ def open_trial(
         epochs_recorded: Epochs of it that somebody has noted; the next that it reports is one more.
         warm: What this worker keeps between trials.
         heartbeat: Called after every batch; whoever watches may take silence for a hang.
+        trace: Gets a profiler's trace of the first epoch that is trained here; a probe has none.
         policy: How a configuration without `execution` is computed; None: as rules say.
 
     Raises:
         AutoftError: If the configuration cannot be run here.
     """
+    opened = time.perf_counter()
+    keep_freed_memory()
     kept = warm if warm is not None else WarmCache()
     arguments: Json = {"heartbeat": heartbeat} if heartbeat is not None else {}
     bench = Workbench.set_up(config, dataset, warm=kept, policy=policy, **arguments)
-    return Probe(bench, store) if config.kind == "probe" else Trial(bench, store, epochs_recorded=epochs_recorded)
+    if config.kind == "probe":
+        return Probe(bench, store, opened=opened)
+    return Trial(bench, store, opened=opened, epochs_recorded=epochs_recorded, trace=trace)
 
 
 def run_trial(

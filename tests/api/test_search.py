@@ -1,3 +1,5 @@
+import gzip
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,27 @@ def test_the_leaderboard_is_a_frame_best_first_with_the_stated_columns(finished:
     assert len(frame) == 6
     assert frame["val_accuracy"].is_monotonic_decreasing
     assert frame["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_every_epoch_says_where_its_seconds_went(finished: SearchResult) -> None:
+    for row in finished.record.trials:
+        for result in row.epochs:
+            wait = result.timings["wait"]
+            assert sum(result.timings.values()) - wait == pytest.approx(result.seconds, abs=1e-9)
+            assert wait > 0
+
+
+def test_a_search_that_is_asked_to_keeps_a_trace_of_its_first_trial_alone(finished: SearchResult) -> None:
+    logs = Path(finished.folder) / "logs"
+    assert [path.name for path in logs.iterdir() if path.suffix == ".gz"] == ["t0001.trace.json.gz"]
+    trace = json.loads(gzip.decompress((logs / "t0001.trace.json.gz").read_bytes()))
+    names = {event.get("name") for event in trace["traceEvents"]}
+    assert {"aten::convolution", "aten::convolution_backward"} <= names
+
+
+def test_seconds_sort_the_leaderboard(finished: SearchResult) -> None:
+    seconds = [row["seconds"] for row in finished.rows(sort="seconds")]
+    assert seconds == sorted(seconds)
 
 
 def test_only_the_winner_is_tested(finished: SearchResult) -> None:

