@@ -12,7 +12,7 @@ from autoft.core.notebook import write_note
 from autoft.core.storage import Store
 from autoft.data import Dataset
 from autoft.tasks import state_hash
-from autoft.training.execution import computes_in_bfloat16
+from autoft.training.execution import choose_execution, computes_in_bfloat16
 from autoft.training.measuring import DTYPES, dtype_key, example, fastest, measured, noted_seconds, seconds_per_row
 from autoft.training.warm import WarmCache
 from autoft.training.workbench import Workbench
@@ -141,3 +141,11 @@ def test_a_network_that_cannot_do_bfloat16_trains_without(
     found = measured(bench.execution, InFloat32Alone(), bench.config, bench.backbone.preprocessing, heartbeat=silent)
     assert found.dtype == "float32"
     assert "bfloat16 is not taken: not implemented for 'BFloat16'" in caplog.text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the rule of processors")
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_by_rule_a_processor_computes_in_bfloat16_for_texts_and_with_amx_alone(make_config: Make, kind: str) -> None:
+    has_amx = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    dtype = choose_execution(make_config(), input_kind=kind, threads=1).dtype
+    assert (dtype == "bfloat16") == (has_amx and kind == "text")
