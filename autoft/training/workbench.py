@@ -1,5 +1,6 @@
 """What a trial and a probe share: the network on its device, the encoded rows, a forward pass over a split."""
 
+import contextlib
 import logging
 import statistics
 import time
@@ -41,6 +42,10 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 """Places of rows within a split."""
 
 _log = logging.getLogger(__name__)
+
+
+class _FewerRowsError(Exception):
+    """That features were computed in passes of fewer rows than their key says."""
 
 
 def _no_heartbeat() -> None:
@@ -174,28 +179,40 @@ class Workbench:
             places: Of the rows that are wanted; None: all.
         """
         name = split if places is None else f"{split} {digest(places.tolist())}"
-        if name not in self._features:
-            key = self.features_key(split, places)
-            rows = feature_rows(self.execution)
-            num_rows = self.dataset.num_rows(split) if places is None else len(places)
-
-            def compute(beat: Beat) -> Tensor:
-                self.encoded(split, heartbeat=beat)
-                passed = telling(beat, f"features ({split})", num_rows, rows=rows)
-                return self._forward(self.network.features, split, rows=rows, places=places, heartbeat=passed)
-
-            def read(shelf: Shelf) -> Tensor:
-                return features_tensor(
-                    shelf,
-                    key,
-                    compute,
-                    num_rows=num_rows,
-                    num_features=self.backbone.num_features,
-                    heartbeat=self.heartbeat,
-                )
-
-            self._features[name] = self.warm.features(key, read)
+        while name not in self._features:
+            with contextlib.suppress(_FewerRowsError):  # then the key is another
+                self._features[name] = self._shared_features(split, places)
         return self._features[name]
+
+    def _shared_features(self, split: str, places: Rows | None) -> Tensor:
+        """Return features from the shelf, computed if nobody has done so yet.
+
+        Raises:
+            _FewerRowsError: If memory did not hold as many rows at a time as the key says.
+        """
+        key = self.features_key(split, places)
+        rows = feature_rows(self.execution)
+        num_rows = self.dataset.num_rows(split) if places is None else len(places)
+
+        def compute(beat: Beat) -> Tensor:
+            self.encoded(split, heartbeat=beat)
+            passed = telling(beat, f"features ({split})", num_rows, rows=rows)
+            features = self._forward(self.network.features, split, rows=rows, places=places, heartbeat=passed)
+            if feature_rows(self.execution) != rows:
+                raise _FewerRowsError
+            return features
+
+        def read(shelf: Shelf) -> Tensor:
+            return features_tensor(
+                shelf,
+                key,
+                compute,
+                num_rows=num_rows,
+                num_features=self.backbone.num_features,
+                heartbeat=self.heartbeat,
+            )
+
+        return self.warm.features(key, read)
 
     def logits(self, split: str, network: torch.nn.Module | None = None) -> Tensor:
         """Return the logits of every row of a split, float32 (N, C), in evaluation mode."""

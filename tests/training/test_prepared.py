@@ -167,6 +167,24 @@ def test_a_heartbeat_is_heard_for_every_picture(make_config: Make, colours: Data
     assert len(beats) - before >= 36
 
 
+def test_features_that_were_computed_in_fewer_rows_are_kept_as_such(
+    make_config: Make, colours: Dataset, cache: Path
+) -> None:
+    bench = bench_of(make_config(), colours)
+
+    def refuse(part: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > 8:
+            torch.empty(1 << 50, dtype=torch.uint8)  # torch's allocator refuses it.
+
+    bench.network.backbone.register_forward_pre_hook(refuse)
+    features = bench.frozen_features("train")
+    assert bench.execution.eval_batch == 8
+    assert len(list(cache.iterdir())) == 2
+    again = bench_of(make_config().replace(execution=bench.config.execution), colours)
+    again.network.backbone = torch.nn.Identity()
+    assert torch.equal(again.frozen_features("train"), features)
+
+
 class Held:
     """Anything with a size."""
 
