@@ -13,7 +13,14 @@ FILES=~/autoft
 SHARED=/mnt/autoft
 
 packages() {
-    sudo DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update
+    local tries=30
+    until sudo apt-get -qq update; do # a machine that has just booted may be updating itself
+        if ((--tries == 0)); then
+            echo "apt-get update has failed for 5 minutes." >&2
+            exit 1
+        fi
+        sleep 10
+    done
     sudo DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y "$@"
 }
 
@@ -69,7 +76,8 @@ share() {
 mount_shared() {
     packages nfs-common
     sudo mkdir -p "$SHARED"
-    mountpoint --quiet "$SHARED" || sudo mount -t nfs4 "$1:$SHARED" "$SHARED"
+    # What another node has just written is there at once: a trial may go on here from a checkpoint made elsewhere.
+    mountpoint --quiet "$SHARED" || sudo mount -t nfs4 -o lookupcache=positive,actimeo=1 "$1:$SHARED" "$SHARED"
 }
 
 case "${1:-}" in

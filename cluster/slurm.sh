@@ -58,8 +58,8 @@ leave() {
         kill "${steps[@]}" 2> /dev/null || true # one may have ended by itself
         wait "${steps[@]}" || true              # with the status of a signal
     fi
-    srun --overlap --ntasks-per-node=1 rm -rf "$sockets"
     rm -rf "$private"
+    srun --overlap --ntasks-per-node=1 rm -rf "$sockets" || echo "$sockets may be left on some nodes." >&2
 }
 trap leave EXIT
 # Slurm's notice before the time is up, and `scancel --signal=TERM --batch`: the search saves its state and ends.

@@ -9,6 +9,7 @@ the autoscaler from removing idle workers until it is taken back, which happens 
 """
 
 import argparse
+import logging
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ POLL_SECONDS = 2.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the command's exit code; 1 if no worker came; 2 for a mistake in the arguments."""
     asked = parse(argv)
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     try:
