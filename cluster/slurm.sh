@@ -32,10 +32,11 @@ private=$(umask 077 && mktemp -d "$SLURM_SUBMIT_DIR/.autoft-$SLURM_JOB_ID-XXXXXX
 unset RAY_AUTH_TOKEN
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$private/token"
 
-# The job's number keeps apart what two jobs on one node would share: the port, and the folder of sockets and logs,
-# whose path must be short.
+# The job's number keeps apart what two jobs on one node would share: the port, and the folder on each node's own disk,
+# for Ray's sockets and logs, to which the path must be short, and for the data that autoft prepares once a machine.
 port=$((20000 + SLURM_JOB_ID % 10000))
-sockets=/tmp/ray-job-$SLURM_JOB_ID
+own=/tmp/autoft-job-$SLURM_JOB_ID
+export AUTOFT_CACHE=${AUTOFT_CACHE:-$own/cache}
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 ip=$(getent ahostsv4 "${nodes[0]}" | awk '$1 !~ /^127\./ {print $1; exit}')
 ip=${ip:-$(hostname -I | awk '{print $1}')}
@@ -59,14 +60,13 @@ leave() {
         wait "${steps[@]}" || true              # with the status of a signal
     fi
     rm -rf "$private"
-    srun --overlap --ntasks-per-node=1 rm -rf "$sockets" || echo "$sockets may be left on some nodes." >&2
+    srun --overlap --ntasks-per-node=1 rm -rf "$own" || echo "$own may be left on some nodes." >&2
 }
 trap leave EXIT
 # Slurm's notice before the time is up, and `scancel --signal=TERM --batch`: the search saves its state and ends.
 trap 'if [[ -n $search ]]; then kill -TERM "$search"; else exit 143; fi' TERM
 
-ray_on 1 "${nodes[0]}" --head --node-ip-address="$ip" --port="$port" --temp-dir="$sockets" --include-dashboard=false \
-    --ray-client-server-port=0
+ray_on 1 "${nodes[0]}" --head --node-ip-address="$ip" --port="$port" --temp-dir="$own/ray" --include-dashboard=false
 until (exec 3<> "/dev/tcp/$ip/$port") 2> /dev/null; do
     if ! kill -0 "${steps[0]}" 2> /dev/null; then
         echo "Ray's head did not start on ${nodes[0]}; its output is above." >&2

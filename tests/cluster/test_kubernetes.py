@@ -75,7 +75,6 @@ def test_the_cluster_asks_for_a_token_and_its_head_holds_no_trial() -> None:
     spec = RAYCLUSTER["spec"]
     assert spec["authOptions"] == {"mode": "token"}
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
-    assert spec["headGroupSpec"]["rayStartParams"]["ray-client-server-port"] == "0"
 
 
 def test_workers_come_with_and_without_a_gpu_from_none_up() -> None:
