@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Prepares one machine of a Ray cluster; aws.yaml, gcp.yaml and azure.yaml call it on each, an Ubuntu 24.04.
+#
+#   node.sh install          Python, autoft and Ray in ~/venv; the driver, where there is an NVIDIA GPU without one
+#   node.sh add PACKAGE...   more into ~/venv
+#   node.sh share            on the head: /mnt/autoft, exported over NFS to the private network
+#   node.sh mount HEAD_IP    on a worker: the head's /mnt/autoft at the same path
+#
+# Twice is no error.
+set -euo pipefail
+
+FILES=~/autoft
+SHARED=/mnt/autoft
+
+packages() {
+    local tries=30
+    until sudo apt-get -qq update; do # a machine that has just booted may be updating itself
+        if ((--tries == 0)); then
+            echo "apt-get update has failed for 5 minutes." >&2
+            exit 1
+        fi
+        sleep 10
+    done
+    sudo DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y "$@"
+}
+
+has_gpu() {
+    grep -qs 0x10de /sys/bus/pci/devices/*/vendor
+}
+
+install_driver() {
+    packages ubuntu-drivers-common nvidia-modprobe
+    sudo ubuntu-drivers install --gpgpu
+    sudo modprobe nvidia
+    sudo nvidia-modprobe --create-nvidia-device-file=0 --unified-memory
+}
+
+add() {
+    ~/uv/bin/uv pip install --quiet --python ~/venv --compile-bytecode \
+        --constraint "$FILES/constraints.txt" --overrides "$FILES/overrides.txt" "$@"
+}
+
+install() {
+    local wheels=("$FILES"/dist/autoft-*.whl)
+    if [[ ${#wheels[@]} -ne 1 || ! -f ${wheels[0]} ]]; then
+        echo "There must be one autoft-*.whl in $FILES/dist; cluster/README.md says how to make it." >&2
+        exit 1
+    fi
+    packages python3-venv
+    local backend=(--torch-backend cpu)
+    if has_gpu; then
+        backend=()
+        [[ -e /proc/driver/nvidia/version ]] || install_driver
+    fi
+    # The uv and the Python that CI tests with, whatever the image has.
+    [[ -x ~/uv/bin/uv ]] || python3 -m venv ~/uv
+    ~/uv/bin/pip install --quiet --constraint "$FILES/constraints.txt" uv
+    [[ -x ~/venv/bin/python ]] || ~/uv/bin/uv venv --quiet --python 3.11 ~/venv
+    add "${backend[@]}" "${wheels[0]}[demo]" 'ray[default]'
+    # shellcheck disable=SC2016  # the shells that read the file expand it
+    grep -qs 'venv/bin' ~/.bashrc || echo 'export PATH="$HOME/venv/bin:$PATH" RAY_AUTH_MODE=token' >> ~/.bashrc
+}
+
+share() {
+    packages nfs-kernel-server
+    sudo mkdir -p "$SHARED"/{data,runs}
+    sudo chown "$(id -u):$(id -g)" "$SHARED" "$SHARED"/{data,runs}
+    # Whoever writes from a worker is this user here: the images of head and workers may number theirs differently.
+    local options
+    options="rw,sync,no_subtree_check,all_squash,anonuid=$(id -u),anongid=$(id -g)"
+    echo "$SHARED 10.0.0.0/8($options) 172.16.0.0/12($options) 192.168.0.0/16($options)" |
+        sudo tee /etc/exports.d/autoft.exports > /dev/null
+    sudo exportfs -ra
+}
+
+mount_shared() {
+    packages nfs-common
+    sudo mkdir -p "$SHARED"
+    # What another node has just written is there at once: a trial may go on here from a checkpoint made elsewhere.
+    mountpoint --quiet "$SHARED" || sudo mount -t nfs4 -o lookupcache=positive,actimeo=1 "$1:$SHARED" "$SHARED"
+}
+
+case "${1:-}" in
+    install) install ;;
+    add) add "${@:2}" ;;
+    share) share ;;
+    mount) mount_shared "${2:?node.sh mount needs the address of the head}" ;;
+    *) echo "usage: node.sh install|add PACKAGE...|share|mount HEAD_IP" >&2 && exit 2 ;;
+esac

@@ -1,0 +1,18 @@
+"""What the tests of cluster/ share: where its files are, and how they are read."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+CLOUDS = ("aws", "gcp", "azure")
+EXECUTABLES = Path(sys.executable).parent
+"""Where shellcheck and hadolint lie, which come in wheels."""
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    """Return the YAML documents of a file in cluster/."""
+    return list(yaml.safe_load_all((CLUSTER / name).read_text()))

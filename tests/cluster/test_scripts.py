@@ -1,0 +1,65 @@
+"""The shell scripts and the Dockerfile, by bash, shellcheck and hadolint."""
+
+import fnmatch
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.files import CLUSTER, EXECUTABLES, ROOT
+
+SCRIPTS = ("node.sh", "slurm.sh")
+DOCKERFILE = (CLUSTER / "Dockerfile").read_text()
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_every_script_is_checked() -> None:
+    assert sorted(path.name for path in CLUSTER.rglob("*.sh")) == sorted(SCRIPTS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_bash_and_shellcheck_find_nothing(script: str) -> None:
+    for command in (("bash", "-n"), (EXECUTABLES / "shellcheck", "--severity=style")):
+        done = run(*command, CLUSTER / script)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_without_its_arguments_says_them(script: str) -> None:
+    assert os.access(CLUSTER / script, os.X_OK)
+    done = run("bash", CLUSTER / script)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ")
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    done = run(EXECUTABLES / "hadolint", CLUSTER / "Dockerfile")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_image_runs_as_the_user_of_the_pods() -> None:
+    assert re.findall(r"^USER (.+)$", DOCKERFILE, re.M) == ["1000"]
+    assert "--uid 1000 autoft" in DOCKERFILE
+
+
+def test_the_image_is_built_from_files_that_are_there_and_are_let_in() -> None:
+    ignore = (CLUSTER / "Dockerfile.dockerignore").read_text().splitlines()
+    assert ignore[0] == "*"
+    let_in = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    copied = {name for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.M) for name in line.split()}
+    assert copied == let_in
+    for name in copied:
+        assert (ROOT / name).exists(), name
+        assert not any(fnmatch.fnmatch(name, line) for line in ignore[1:] if not line.startswith("!")), name
+
+
+def test_the_image_has_the_python_that_ci_tests_with() -> None:
+    (version,) = re.findall(r"^ARG PYTHON=(.+)$", DOCKERFILE, re.M)
+    (script,) = re.findall(r"--python (3\.\d+) ", (CLUSTER / "node.sh").read_text())
+    assert version == script
+    assert f'requires-python = ">={version}"' in (ROOT / "pyproject.toml").read_text()
