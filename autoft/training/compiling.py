@@ -8,9 +8,11 @@ import importlib.util
 import logging
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +109,11 @@ def compile_training(
             _log.info("Another worker compiles this network now: this trial goes on without.")
             return None
         note = compile_note(config, execution)
-        forward = _compiled(network, execution)
+        folder = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cache_folder() / "inductor")
+        if not is_own(folder):
+            _log.warning("Nothing is compiled here: others may write to %s, and torch trusts what lies there.", folder)
+            return None
+        forward = _compiled(network, execution, folder)
         try:
             seconds = seconds_of(rehearse, forward)
         except (RuntimeError, OSError, ImportError, MemoryError) as error:
@@ -132,8 +138,21 @@ def _key(config: TrialConfig, execution: Execution) -> Json:
     return {**likeness(config, execution), "dtype": execution.dtype}
 
 
-def _compiled(network: nn.Module, execution: Execution) -> Forward:
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+def is_own(folder: Path) -> bool:
+    """Return whether this user alone may write to a folder, which is made if it is not there.
+
+    What torch keeps of a compilation are pickles and libraries, which it loads without a question.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except OSError:
+        return False
+    return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _compiled(network: nn.Module, execution: Execution, folder: Path) -> Forward:
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     # Its helper processes would take cores that belong to other trials.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(execution.threads))
     compiled = torch.compile(network)

@@ -13,7 +13,7 @@ from autoft.core.jsonable import Json
 from autoft.core.notebook import alone, write_note
 from autoft.core.storage import Store
 from autoft.data import Dataset
-from autoft.training.compiling import Forward, can_compile, compile_note, compile_training, has_compiler, pays
+from autoft.training.compiling import Forward, can_compile, compile_note, compile_training, has_compiler, is_own, pays
 from autoft.training.execution import likeness
 from autoft.training.loop import Trial
 from autoft.training.measuring import dtype_key
@@ -91,6 +91,16 @@ def tiny() -> tuple[nn.Module, Callable[[Forward], None]]:
         network.zero_grad()
 
     return network, rehearse
+
+
+def test_compiled_code_is_kept_only_where_nobody_else_may_write(tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "inductor"
+    assert is_own(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o770)
+    assert not is_own(folder)
+    (tmp_path / "file").touch()
+    assert not is_own(tmp_path / "file" / "inductor")
 
 
 @pytest.mark.slow
