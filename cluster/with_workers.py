@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.autoscaler.sdk import request_resources
 
 POLL_SECONDS = 2.0
@@ -25,6 +26,8 @@ POLL_SECONDS = 2.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the command's exit code; 1 if no worker came; 2 for a mistake in the arguments."""
     asked = parse(argv)
+    # Ray looks the token up by itself only where RAY_ADDRESS is not set (ray 2.60).
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
