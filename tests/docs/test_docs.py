@@ -18,7 +18,13 @@ BLOCK = re.compile(r"^```(console|python|yaml file=(\S+))\n(.*?)^```", re.M | re
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a working folder with the data that the pages speak of."""
-    write_pictures(tmp_path / "textile", per_class=12, classes=("global", "local", "nominal"))
+    pictures, classes = tmp_path / "textile", ("global", "local", "nominal")
+    write_pictures(pictures, per_class=20, classes=classes)
+    # Half of them under a wrong name: where every trial is right in all, there is nothing to choose and to learn.
+    for index in range(10, 20):
+        contents = [(pictures / label / f"{index:03d}.png").read_bytes() for label in classes]
+        for label, content in zip(classes, [*contents[1:], contents[0]], strict=True):
+            (pictures / label / f"{index:03d}.png").write_bytes(content)
     write_texts(tmp_path / "reviews.csv", per_class=20)
     monkeypatch.chdir(tmp_path)
     return tmp_path
