@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from autoft.core.configs import Budget, ExecutionPolicy, SearchConfig
 from autoft.core.errors import Interrupted, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.progress import Listener
+from autoft.core.seeds import generator
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
@@ -32,6 +34,8 @@ from autoft.strategies import Strategy, TrialView
 from autoft.strategies.costs import epoch_cost
 from autoft.strategies.experience import Experience
 
+DRAWS = 256
+"""From a space, to see how alike they are."""
 LOGICAL_SLOTS = 4
 """Trials side by side of a deterministic search that does not say `concurrent`: the same on every machine."""
 
@@ -181,16 +185,28 @@ def _run(
 def execution_policy(search: SearchConfig) -> ExecutionPolicy:
     """Return how far workers may choose by what they measure: not at all where the seed alone is to decide.
 
-    The budget is taken to be spread evenly over the backbones of the space.
+    The budget is taken to be spread over the networks of the space as draws from it are.
     """
-    share = max(1, len(SearchSpace.from_json(search.space).backbones()))
+    share = alike(SearchSpace.from_json(search.space))
     trials, seconds = search.budget.trials, search.budget.seconds
     return ExecutionPolicy(
         measures=not search.deterministic,
-        trainings=math.inf if trials is None else max(1.0, trials / share),
-        seconds=None if seconds is None else seconds / share,
+        trainings=math.inf if trials is None else max(1.0, trials * share),
+        seconds=None if seconds is None else seconds * share,
         gradient_checkpointing=search.resources.gradient_checkpointing,
     )
+
+
+def alike(space: SearchSpace) -> float:
+    """Return how likely two draws are to train the same weights of one backbone at one size of inputs."""
+    rng = generator(0, "execution", "draws")
+    kinds: Counter[str] = Counter()
+    for _ in range(DRAWS):
+        recipe = space.recipe(space.sample(rng))
+        backbone = recipe["backbone"]
+        sizes = [backbone.get(name) for name in ("name", "input_size", "max_length")]
+        kinds[str([*sizes, recipe["finetune"]["mode"]])] += 1
+    return sum((count / DRAWS) ** 2 for count in kinds.values())
 
 
 def logical_slots(search: SearchConfig) -> int:

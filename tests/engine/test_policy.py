@@ -4,18 +4,27 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import pytest
+
 from autoft.core.configs import ExecutionPolicy, SearchConfig
-from autoft.engine.search import execution_policy
+from autoft.engine.search import alike, execution_policy
+from autoft.space import Choice, SearchSpace
 
 
-def test_the_budget_is_spread_over_the_backbones(make_search: Callable[..., SearchConfig]) -> None:
+def test_the_budget_is_spread_over_what_draws_train(make_search: Callable[..., SearchConfig]) -> None:
     search = make_search(trials=12, seconds=600)
-    two = {
-        "choice": [{"name": "hf:sentence-transformers/all-MiniLM-L6-v2"}, {"name": "hf:google-bert/bert-base-uncased"}]
-    }
-    assert execution_policy(search) == ExecutionPolicy(measures=True, trainings=12, seconds=600)
-    spread = dataclasses.replace(search, space={**search.space, "backbone": two})
-    assert execution_policy(spread) == ExecutionPolicy(measures=True, trainings=6, seconds=300)
+    names = ("hf:sentence-transformers/all-MiniLM-L6-v2", "hf:google-bert/bert-base-uncased")
+    recipe = {"backbone": {"name": names[0]}, "finetune": {"mode": "full"}}
+    one = SearchSpace(task="text-classification", **recipe)
+    found = execution_policy(dataclasses.replace(search, space=one.to_json()))
+    assert found == ExecutionPolicy(measures=True, trainings=12, seconds=600)
+    two = SearchSpace(task="text-classification", **{**recipe, "backbone": Choice([{"name": name} for name in names])})
+    assert alike(two) == pytest.approx(0.5, abs=0.02)
+    three = SearchSpace(task="text-classification", **{**recipe, "finetune": Choice(["full", "head", "norm_bias"])})
+    assert alike(three) == pytest.approx(1 / 3, abs=0.02)
+    spread = execution_policy(dataclasses.replace(search, space=two.to_json()))
+    assert spread.trainings == pytest.approx(6, abs=0.3)
+    assert spread.seconds == pytest.approx(300, abs=15)
     assert execution_policy(make_search(trials=None, seconds=60)).trainings == math.inf
 
 
