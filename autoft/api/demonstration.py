@@ -54,7 +54,7 @@ def demo(*, text: bool = False, out: str | Path, listener: Listener | None = Non
         )
     else:
         data = packaged.textile_table(folder / "textile.csv", per_class=200)
-        space, budget = "image-classification/quick", Budget(trials=10, epochs=6)
+        space, budget = "image-classification/quick", Budget(trials=10, epochs=3)
         example = str(sorted((packaged.textile_folder() / "local").iterdir())[0])
     result = search(
         data,
