@@ -91,15 +91,18 @@ class Composite:
         promotion = self.scheduler.promote(history, is_last_call=is_last_call)
         if promotion is None and is_last_call:
             promotion = _owed(history)
-        if promotion is None and time_is_short and (best := _best_paused(history)) is not None:
-            promotion = Promotion(trial=best.trial, reason="the best of the paused, with no time left for a new one")
+        started = None
+        if promotion is None and time_is_short:
+            promotion = _the_best(history)
+        if promotion is None and (started := self._start(history, rungs, no_more)) is not None:
+            if started.kind == "probe" or can_begin(history, started.epoch_cost):
+                return started
+            promotion = _the_best(history)
         if promotion is not None:
             granted = _granted(history, rungs, history.view(promotion.trial).epoch)
             return Continue(trial=promotion.trial, until_epoch=granted, reason=promotion.reason)
-        if (started := self._start(history, rungs, no_more)) is not None:
-            if started.kind == "probe" or can_begin(history, started.epoch_cost):
-                return started
-            no_more = TOO_SHORT
+        if started is not None:
+            return _pause(len(history.running), TOO_SHORT)
         if history.paused and not history.running:
             return Stop(trial=history.paused[0].trial, reason=f"{no_more}, and none that is paused is to go on")
         return _pause(len(history.running), str(no_more))
@@ -182,6 +185,13 @@ def _best_paused(history: History) -> TrialView | None:
     values = [(view.best(history.objective), view) for view in history.paused]
     able = [(sign * value, view) for value, view in values if value is not None]
     return min(able, key=itemgetter(0))[1] if able else None
+
+
+def _the_best(history: History) -> Promotion | None:
+    """Return the best of the paused, where there is no time for anything new."""
+    best = _best_paused(history)
+    reason = "the best of the paused, with no time left for a new one"
+    return None if best is None else Promotion(trial=best.trial, reason=reason)
 
 
 def _owed(history: History) -> Promotion | None:
