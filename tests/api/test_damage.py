@@ -75,7 +75,7 @@ def test_rows_that_are_lost_damaged_or_others_are_refused(run: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("searcher:\n  name: curves", "searcher:\n  name: curvs", "Unknown searcher 'curvs'"),
+        ("searcher:\n  name: random", "searcher:\n  name: curvs", "Unknown searcher 'curvs'"),
         ("scheduler:\n  name: curves", "scheduler:\n  name: curvs", "Unknown scheduler 'curvs'"),
         ("- accuracy", "- accurcy", "Unknown metric 'accurcy'"),
         ("keep: 10", "keep: many", "'keep' must be a whole number, not 'many'"),
