@@ -14,7 +14,7 @@ setup: $(STAMP) ## Install everything that demo, tests and benchmarks need into 
 
 $(STAMP): pyproject.toml constraints.txt overrides.txt
 	test -x $(BIN)/uv || ($(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --constraint constraints.txt uv)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --compile-bytecode --constraint constraints.txt --overrides overrides.txt --editable '.[demo,test,bench]'
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --compile-bytecode --constraint constraints.txt --overrides overrides.txt --editable '.[demo,test,bench,cluster]'
 	$(BIN)/python -m autoft.data.packaged
 	touch $(STAMP)
 
