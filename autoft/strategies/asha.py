@@ -1,10 +1,12 @@
 """Asynchronous successive halving, stopping or pausing trials, as a pure function of the history."""
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 from autoft.core.errors import ConfigError
 from autoft.strategies.base import History, Promotion, TrialView, Verdict
+from autoft.strategies.orders import Orders
 from autoft.strategies.rungs import loss_at
 
 
@@ -31,6 +33,8 @@ class Halving:
     """Epochs that every trial may train; None: by `default_grace`."""
     reduction_factor: float = 3.0
     """Of so many trials at a rung one goes on; rungs lie so many times apart."""
+    _orders: Orders = field(default_factory=Orders, init=False, repr=False, compare=False)
+    """The trials at each rung; kept, which changes no decision."""
 
     def __post_init__(self) -> None:
         if self.grace is not None and self.grace < 1:
@@ -49,14 +53,9 @@ class Halving:
         return (*rungs, num_epochs)
 
 
-def order_at(history: History, rung: int) -> list[TrialView]:
-    """Return the trials that count at a rung, best first; probes are not compared with trials."""
-    losses = [
-        (loss, number, view)
-        for number, view in enumerate(history.trials)
-        if view.kind == "trial" and (loss := loss_at(history, view, rung)) is not None
-    ]
-    return [view for _, _, view in sorted(losses, key=lambda item: item[:2])]
+def order_at(history: History, rung: int, orders: Orders | None = None) -> list[TrialView]:
+    """Return the trials that count at a rung, best first; `orders` is what was kept of earlier histories."""
+    return [history.trials[place] for _, place in (orders or Orders()).at(history, rung)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +67,15 @@ class _Place:
     words: str
 
 
-def _place(history: History, view: TrialView, rung: int) -> _Place | None:
+def _place(history: History, view: TrialView, rung: int, orders: Orders) -> _Place | None:
     """Return the place of `view`, which came to the rung; None where it has no finite value."""
-    if loss_at(history, view, rung) in (None, math.inf):
+    loss = loss_at(history, view, rung)
+    if loss is None or loss == math.inf:
         return None
-    order = order_at(history, rung)
-    rank = next(number for number, other in enumerate(order, start=1) if other.trial == view.trial)
+    order = orders.at(history, rung)
+    rank = bisect_left(order, (loss, 0)) + 1
+    while history.trials[order[rank - 1][1]].trial != view.trial:
+        rank += 1
     best = view.best(history.objective, epoch=rung)
     return _Place(
         rank=rank,
@@ -94,7 +96,7 @@ class Asha(Halving):
 
     def judge(self, history: History, view: TrialView) -> Verdict:
         """Return whether `view`, which stands at a rung, is among those that go on."""
-        place = _place(history, view, view.epoch)
+        place = _place(history, view, view.epoch, self._orders)
         if place is None:
             return Verdict(action="stop", reason=f"no finite value up to rung {view.epoch}")
         going_on = max(1, math.floor(place.count / self.reduction_factor))
@@ -120,7 +122,7 @@ class AshaPromote(Halving):
 
     def judge(self, history: History, view: TrialView) -> Verdict:
         """Return whether `view`, which stands at a rung, goes on at once or is paused."""
-        place = _place(history, view, view.epoch)
+        place = _place(history, view, view.epoch, self._orders)
         if place is None:
             return Verdict(action="stop", reason=f"no finite value up to rung {view.epoch}")
         going_on = math.floor(place.count / self.reduction_factor)
@@ -134,11 +136,12 @@ class AshaPromote(Halving):
         if not paused:
             return None
         for rung in reversed(self.rungs(history.num_epochs)[:-1]):
-            order = order_at(history, rung)
+            order = self._orders.at(history, rung)
             going_on = math.floor(len(order) / self.reduction_factor)
             if is_last_call:
                 going_on = max(1, going_on)
-            for rank, view in enumerate(order[:going_on], start=1):
+            for rank, (_, place) in enumerate(order[:going_on], start=1):
+                view = history.trials[place]
                 if view.trial in paused and view.epoch == rung:
                     reason = f"rank {rank} of {len(order)} at rung {rung}: now among the best {going_on}, it goes on"
                     return Promotion(trial=view.trial, reason=reason)

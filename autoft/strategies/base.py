@@ -11,6 +11,7 @@ from autoft.core.jsonable import Json
 from autoft.core.metrics import Objective
 from autoft.space import SearchSpace
 from autoft.strategies.experience.model import Experience
+from autoft.strategies.register import Register
 
 Assignment = Mapping[str, Any]
 """Values (JSON scalars) of exactly the active varying parameters, by label."""
@@ -90,6 +91,9 @@ class History:
     """No new trial starts once the rest of the budget promises less than this; None: whatever it promises."""
     evidence: Experience | None = None
     """What earlier searches found; None: the search learns from none."""
+    register: Register | None = field(default=None, repr=False, compare=False)
+    """What is known of `trials` already; it counts while it is about these very trials."""
+    _own: list[Register] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.budget.epochs is None:
@@ -105,27 +109,62 @@ class History:
     @property
     def running(self) -> tuple[TrialView, ...]:
         """The trials that hold a slot, those that stand at a decision included."""
-        return tuple(view for view in self.trials if view.is_running)
+        return tuple(self.trials[place] for place in self._register.running)
+
+    @property
+    def standing(self) -> tuple[TrialView, ...]:
+        """The trials that hold a slot and train nothing, so that a decision on them is due."""
+        return tuple(self.trials[place] for place in self._register.standing)
 
     @property
     def paused(self) -> tuple[TrialView, ...]:
         """The trials that gave up their slot and may go on."""
-        return tuple(view for view in self.trials if view.status == "paused")
+        return tuple(self.trials[place] for place in self._register.paused)
+
+    @property
+    def probes(self) -> tuple[TrialView, ...]:
+        """The probes."""
+        return tuple(self.trials[place] for place in self._register.probes)
+
+    @property
+    def num_begun(self) -> int:
+        """Trials that have trained an epoch, probes and those that confirm left out."""
+        return self._register.num_begun
+
+    @property
+    def num_running(self) -> int:
+        """Trials that hold a slot."""
+        return len(self._register.running)
 
     @property
     def num_started(self) -> int:
         """Trials started so far, probes and those that confirm left out."""
-        return sum(view.kind == "trial" for view in self.trials)
+        return self._register.kinds["trial"]
 
     @property
     def num_probes(self) -> int:
         """Probes started so far."""
-        return sum(view.kind == "probe" for view in self.trials)
+        return self._register.kinds["probe"]
 
     @property
     def num_confirming(self) -> int:
         """Trials started so far that train another trial's configuration again."""
-        return sum(view.kind == "confirm" for view in self.trials)
+        return self._register.kinds["confirm"]
+
+    @property
+    def num_trained(self) -> int:
+        """Epochs trained so far, over all trials."""
+        return self._register.num_epochs
+
+    @property
+    def _register(self) -> Register:
+        if self.register is not None and self.register.trials is self.trials:
+            return self.register
+        if not self._own:
+            own = Register()
+            own.follow(self.trials)
+            self._own.append(own)
+        return self._own[0]
 
     @property
     def time_is_up(self) -> bool:

@@ -62,7 +62,7 @@ class Composite:
         """Return the next decision; the same for equal histories."""
         if not history.confirm:
             return self._search(history)
-        standing = next((view for view in history.trials if view.kind == "confirm" and view.stands), None)
+        standing = next((view for view in history.standing if view.kind == "confirm"), None)
         if standing is not None:
             return judge(history, standing)
         if is_confirming(history):
@@ -72,10 +72,9 @@ class Composite:
 
     def _search(self, history: History) -> Decision:
         """Decide on the search itself."""
-        standing = next((view for view in history.trials if view.stands), None)
-        if standing is not None:
-            return self._judge(history, standing)
-        num_running = len(history.running)
+        if standing := history.standing:
+            return self._judge(history, standing[0])
+        num_running = history.num_running
         if history.time_is_up:
             return _pause(num_running, "the time is up")
         if num_running >= history.slots:
@@ -102,10 +101,10 @@ class Composite:
             granted = _granted(history, rungs, history.view(promotion.trial).epoch)
             return Continue(trial=promotion.trial, until_epoch=granted, reason=promotion.reason)
         if started is not None:
-            return _pause(len(history.running), TOO_SHORT)
-        if history.paused and not history.running:
+            return _pause(history.num_running, TOO_SHORT)
+        if history.paused and not history.num_running:
             return Stop(trial=history.paused[0].trial, reason=f"{no_more}, and none that is paused is to go on")
-        return _pause(len(history.running), str(no_more))
+        return _pause(history.num_running, str(no_more))
 
     def _judge(self, history: History, view: TrialView) -> Decision:
         if view.kind == "probe":

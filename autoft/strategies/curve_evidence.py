@@ -10,12 +10,11 @@ from autoft.strategies.base import Assignment, History, TrialView
 from autoft.strategies.curve_model import Observations
 from autoft.strategies.encoding import Encoding
 from autoft.strategies.prior import Prior
+from autoft.strategies.register import changed
 from autoft.strategies.rungs import loss_at
 
 LATEST = 2
 """Rungs of a trial that count, from the last it came to: earlier ones say little beside them."""
-KEPT = 10_000
-"""Trials that are kept in mind before all are forgotten."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,18 +31,47 @@ class Reader:
     """Reads what trials came to; keeps it, since a trial changes seldom and is asked about at every decision."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[TrialView, tuple[int, ...], Standing]] = {}
+        self._kept: dict[str, tuple[TrialView, tuple[int, ...], Standing]] = {}
+        self._of: tuple[object, ...] = ()
+        self._trials: tuple[TrialView, ...] = ()
+        self._places: dict[str, int] = {}
+        self._losses = np.empty(0)
+        self._costs = np.empty(0)
+        self._latest_rungs = np.empty((0, LATEST), dtype=np.int64)
+        self._latest_losses = np.empty((0, LATEST))
 
     def standing(self, history: History, view: TrialView, rungs: tuple[int, ...]) -> Standing:
         """Return what a trial came to at the rungs."""
-        kept = self._kept.get(id(view))
+        kept = self._kept.get(view.trial)
         if kept is not None and kept[0] is view and kept[1] == rungs:
             return kept[2]
         standing = _standing(history, view, rungs)
-        if len(self._kept) >= KEPT:
-            self._kept.clear()
-        self._kept[id(view)] = (view, rungs, standing)
+        self._kept[view.trial] = (view, rungs, standing)
         return standing
+
+    def losses(self, history: History, rungs: tuple[int, ...]) -> np.ndarray:
+        """Return the best loss of every trial, by its place in the history; for reading, and before the next call."""
+        self._follow(history, rungs)
+        return self._losses[: len(history.trials)]
+
+    def usual_cost(self, history: History, rungs: tuple[int, ...]) -> float:
+        """Return the median of the predicted costs of an epoch, probes left out."""
+        self._follow(history, rungs)
+        costs_N = self._costs[: len(history.trials)]
+        return float(np.median(costs_N[~np.isnan(costs_N)]))
+
+    def best(
+        self, history: History, rungs: tuple[int, ...], count: int, among: Sequence[TrialView] | None = None
+    ) -> list[int]:
+        """Return the places of the best trials, or of those among some, that have a finite loss, the best first."""
+        losses_N = self.losses(history, rungs)
+        if among is None:
+            places_N = np.flatnonzero(np.isfinite(losses_N))
+        else:
+            places_N = np.array(sorted(self._places[view.trial] for view in among), dtype=np.int64)
+            places_N = places_N[np.isfinite(losses_N[places_N])]
+        order_N = np.argsort(losses_N[places_N], kind="stable")[:count]
+        return [int(place) for place in places_N[order_N]]
 
     def gather(
         self, history: History, rungs: tuple[int, ...], encoding: Encoding, prior: Prior | None, *, limit: int
@@ -53,24 +81,50 @@ class Reader:
         A trial's number is its place in the history. Of more than `limit` observations the best are taken, half of the
         limit, and as many of the rest, evenly through their order.
         """
-        found = [
-            (number, rung, loss)
-            for number, view in enumerate(history.trials)
-            for rung, loss in self.standing(history, view, rungs).latest
-        ]
-        losses_N = np.array([loss for _, _, loss in found])
-        if len(set(losses_N.tolist())) < 2:
+        self._follow(history, rungs)
+        rungs_NL = self._latest_rungs[: len(history.trials)]
+        numbers_N, columns_N = np.nonzero(rungs_NL)
+        losses_N = self._latest_losses[numbers_N, columns_N]
+        if not len(losses_N) or losses_N.min() == losses_N.max():
             return None
         order = thinned(losses_N, limit)
-        numbers = [found[place][0] for place in order]
-        assignments = [history.trials[number].assignment for number in numbers]
+        numbers = numbers_N[order]
+        assignments = [history.trials[number].assignment for number in numbers.tolist()]
         return Observations(
             rows=encoding.encode(assignments),
-            trials=np.array(numbers),
-            epochs=np.array([found[place][1] for place in order]),
+            trials=numbers,
+            epochs=rungs_NL[numbers, columns_N[order]],
             values=scaled(-losses_N)[order],
             expected=expected_of(prior, assignments),
         )
+
+    def _follow(self, history: History, rungs: tuple[int, ...]) -> None:
+        """Take what has changed since the last history."""
+        before, after = self._trials, history.trials
+        if self._of != (rungs, history.objective):
+            before, self._of = (), (rungs, history.objective)
+        if len(self._losses) < len(after):
+            size = 2 * len(after)
+            self._losses, self._costs = _grown(self._losses, size), _grown(self._costs, size)
+            self._latest_rungs = _grown(self._latest_rungs, size)
+            self._latest_losses = _grown(self._latest_losses, size)
+        for place in (*changed(before, after), *range(len(before), len(after))):
+            view = after[place]
+            standing = self.standing(history, view, rungs)
+            self._places[view.trial] = place
+            self._losses[place] = standing.loss
+            self._costs[place] = view.epoch_cost if view.kind == "trial" else np.nan
+            self._latest_rungs[place] = 0
+            for column, (rung, loss) in enumerate(standing.latest):
+                self._latest_rungs[place, column], self._latest_losses[place, column] = rung, loss
+        self._trials = after
+
+
+def _grown(rows: np.ndarray, size: int) -> np.ndarray:
+    """Return a larger array that begins with `rows`."""
+    grown = np.zeros((size, *rows.shape[1:]), dtype=rows.dtype)
+    grown[: len(rows)] = rows
+    return grown
 
 
 def expected_of(prior: Prior | None, assignments: Sequence[Assignment]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A surrogate on learning curves that chooses what is started and who goes on by one measure."""
 
-import heapq
 import math
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from autoft.strategies.curve_model import CurveModel, Hyperparameters, Observati
 from autoft.strategies.encoding import Encoding
 from autoft.strategies.prior import PORTFOLIO, Prior
 from autoft.strategies.random import draw, tried
+from autoft.strategies.register import changed
 from autoft.strategies.rungs import loss_at
 
 LIMIT = 220
@@ -67,6 +68,8 @@ class Curves(Halving):
     """New configurations that are considered, half of them near the best trials."""
     _kept: dict[str, tuple[object, object]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was worked out last, each with what it was worked out from."""
+    _then: dict[str, tuple[TrialView, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The trials from which some of it was."""
     _reader: Reader = field(default_factory=Reader, init=False, repr=False, compare=False)
     _costs: dict[tuple[object, ...], float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -126,9 +129,13 @@ class Curves(Halving):
     def _has_opened(self, history: History) -> bool:
         """Return whether so many trials came to the first rung, or ended, that the model chooses."""
         first = self.rungs(history.num_epochs)[0]
-        trials = [view for view in history.trials if view.kind == "trial"]
-        count = sum(view.epoch >= first or view.status not in ("running", "paused") for view in trials)
-        return count >= self._num_startup(history)
+        came = (
+            view
+            for view in history.trials
+            if view.kind == "trial" and (view.epoch >= first or view.status not in ("running", "paused"))
+        )
+        count = self._num_startup(history)
+        return sum(1 for _ in islice(came, count)) == count
 
     def _left(self, history: History, rungs: tuple[int, ...]) -> tuple[TrialView, ...]:
         """Return the paused trials that may go on when nothing new starts, the best of each rung first.
@@ -137,7 +144,7 @@ class Curves(Halving):
         """
         found = [view for view in history.paused if view.epoch not in rungs]
         for rung in rungs[:-1]:
-            order = order_at(history, rung)
+            order = order_at(history, rung, self._orders)
             allowed = max(1, math.floor(len(order) / self.reduction_factor))
             allowed -= sum(view.epoch > rung or view.is_running for view in order)
             paused = [view for view in order if view.status == "paused" and view.epoch == rung]
@@ -162,15 +169,15 @@ class Curves(Halving):
             standing: That of them which has the slot.
             may_be_new: Whether something new may be chosen.
         """
-        others = len(history.running) - (standing is not None)
+        others = history.num_running - (standing is not None)
         # What is paused by a verdict is asked about again at once, with all else the same.
         asked = (
             (history.space, history.budget, history.objective, history.seed, rungs, others, may_be_new),
             sorted(view.trial for view in options),
-            [(view.assignment, view.values) for view in history.trials],
         )
+        are_as_then = self._are_as_then("best use", history.trials)
         known, use = self._kept.get("best use", (None, None))
-        if known != asked:
+        if known != asked or not are_as_then:
             use = self._find(history, rungs, options, others=others, may_be_new=may_be_new)
             self._kept["best use"] = (asked, use)
         return use if isinstance(use, _Use) else None
@@ -188,16 +195,15 @@ class Curves(Halving):
         seen = self._reader.gather(history, rungs, encoding, prior, limit=LIMIT)
         if seen is None or not (options or may_be_new):
             return None
-        num_epochs = sum(view.epoch for view in history.trials)
-        rng = generator(history.seed, "curves", history.num_started, num_epochs, others)
+        rng = generator(history.seed, "curves", history.num_started, history.num_trained, others)
         horizon = rungs[0] * (history.num_epochs / rungs[0]) ** rng.random()
         target = float(seen.values.max()) + NEAREST * (FARTHEST / NEAREST) ** rng.random()
-        numbers = self._promising(history, rungs, options)
+        numbers = self._reader.best(history, rungs, CONSIDERED, among=options)
         fresh = self._fresh(history, rungs, prior, rng) if may_be_new else []
         views = [history.trials[number] for number in numbers]
         assignments = [*(view.assignment for view in views), *fresh]
         costs = np.array([*(view.epoch_cost for view in views), *(self._cost(history, one) for one in fresh)])
-        usual = float(np.median([view.epoch_cost for view in history.trials if view.kind == "trial"]))
+        usual = self._reader.usual_cost(history, rungs)
         reached = np.array([*(view.epoch for view in views), *([0] * len(fresh))])
         means_M, deviations_M = self._model(history, rungs, seen, encoding).predict(
             encoding.encode(assignments),
@@ -214,26 +220,11 @@ class Curves(Halving):
                 return _Use(assignment=assignments[best], words=words)
         return None
 
-    def _promising(self, history: History, rungs: tuple[int, ...], options: tuple[TrialView, ...]) -> list[int]:
-        """Return the places in the history of the best of `options`."""
-        wanted = {view.trial for view in options}
-        losses = [
-            (self._reader.standing(history, view, rungs).loss, place)
-            for place, view in enumerate(history.trials)
-            if view.trial in wanted
-        ]
-        return [place for loss, place in sorted(losses)[:CONSIDERED] if loss < math.inf]
-
     def _fresh(
         self, history: History, rungs: tuple[int, ...], prior: Prior | None, rng: np.random.Generator
     ) -> list[Assignment]:
         """Return new configurations: half of them near the best trials, the others what is promising, or draws."""
-        losses = [
-            (loss, place)
-            for place, view in enumerate(history.trials)
-            if (loss := self._reader.standing(history, view, rungs).loss) < math.inf
-        ]
-        best = [history.trials[place] for _, place in heapq.nsmallest(NUM_BEST, losses)]
+        best = [history.trials[place] for place in self._reader.best(history, rungs, NUM_BEST)]
         pool = self._pool(history)
         near = pool.changes(history, best, self.candidates // 2)
         far = self.candidates - len(near)
@@ -268,14 +259,23 @@ class Curves(Halving):
         """
         count = len(history.trials)
         early = history.trials[: int(GROWTH ** math.floor(math.log(count, GROWTH)))]
-        learned_of = (
-            (history.space, history.objective, history.evidence, rungs),
-            [(view.assignment, view.values, view.status == "failed") for view in early],
-        )
+        learned_of = (history.space, history.objective, history.evidence, rungs)
+        are_as_then = self._are_as_then("hyperparameters", early)
         known, hyperparameters = self._kept.get("hyperparameters", (None, None))
-        if known != learned_of or not isinstance(hyperparameters, Hyperparameters):
+        if known != learned_of or not are_as_then or not isinstance(hyperparameters, Hyperparameters):
             then = history.replace(trials=early)
             few = self._reader.gather(then, rungs, encoding, Prior.of(then, rungs), limit=LEARNED_ON) or seen
             hyperparameters = learn(few, encoding.groups_C)
             self._kept["hyperparameters"] = (learned_of, hyperparameters)
         return CurveModel(seen, encoding.groups_C, hyperparameters)
+
+    def _are_as_then(self, what: str, trials: tuple[TrialView, ...]) -> bool:
+        """Return whether trials have come as far as those that `what` was last made of; from now on these are."""
+        then = self._then.get(what, ())
+        self._then[what] = trials
+        return len(then) == len(trials) and all(
+            then[place].assignment == trials[place].assignment
+            and then[place].values == trials[place].values
+            and (then[place].status == "failed") == (trials[place].status == "failed")
+            for place in changed(then, trials)
+        )

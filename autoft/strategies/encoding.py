@@ -13,6 +13,8 @@ IDLE = 0.5
 """Where a number lies while it is not active: its branch's own columns tell such configurations apart."""
 KEPT = 10_000
 """Rows that are kept before all are forgotten."""
+KEPT_POSITIONS = 100_000
+"""Positions that are: of trials alone, and not of what was only considered."""
 _APART = 0.5**0.5
 """So that two values of a choice lie 1 apart, as do the ends of a range."""
 
@@ -34,6 +36,7 @@ class Encoding:
         starts = np.cumsum([0, *widths])[:-1].tolist()
         self._columns = list(zip(self.parameters, starts, self.is_choice_P.tolist(), strict=True))
         self._rows: dict[int, tuple[Assignment, np.ndarray]] = {}
+        self._positions: dict[int, tuple[Assignment, np.ndarray]] = {}
 
     def encode(self, assignments: Sequence[Assignment]) -> np.ndarray:
         """Return one row for each assignment."""
@@ -67,6 +70,27 @@ class Encoding:
         return np.array(
             [one.domain.position(assignment[one.label]) if one.label in assignment else IDLE for one in self.parameters]
         )
+
+    def active_positions(self, assignments: Sequence[Assignment]) -> list[np.ndarray]:
+        """Return, for each parameter, its positions in the assignments in which it is active, in their order."""
+        rows_NP = np.array([self._row_of_positions(one) for one in assignments]).reshape(-1, len(self.parameters))
+        return [column_N[~np.isnan(column_N)] for column_N in rows_NP.T]
+
+    def _row_of_positions(self, assignment: Assignment) -> np.ndarray:
+        """Return the position of every parameter, NaN where it is not active; kept, as `_row` is."""
+        kept = self._positions.get(id(assignment))
+        if kept is not None and kept[0] is assignment:
+            return kept[1]
+        row_P = np.array(
+            [
+                one.domain.position(assignment[one.label]) if one.label in assignment else np.nan
+                for one in self.parameters
+            ]
+        )
+        if len(self._positions) >= KEPT_POSITIONS:
+            self._positions.clear()
+        self._positions[id(assignment)] = (assignment, row_P)
+        return row_P
 
 
 def is_ordered(domain: Domain) -> bool:

@@ -74,7 +74,9 @@ def searching(history: History) -> History:
     confirming = [view for view in history.running if view.kind == "confirm"]
     return history.replace(
         budget=budget,
-        trials=tuple(view for view in history.trials if view.kind != "confirm"),
+        trials=tuple(view for view in history.trials if view.kind != "confirm")
+        if history.num_confirming
+        else history.trials,
         slots=max(1, history.slots - len(confirming)),
         seconds_reserved=history.seconds_reserved + kept_seconds(history),
         confirm=0,

@@ -24,7 +24,7 @@ class Numbers:
     widths: np.ndarray
 
     @classmethod
-    def around(cls, points: Sequence[float]) -> "Numbers":
+    def around(cls, points: Sequence[float] | np.ndarray) -> "Numbers":
         """Return the mixture around points."""
         points_N = np.sort(np.array(points, dtype=float))
         gaps = np.diff(np.concatenate([[0.0], points_N, [1.0]]))
@@ -66,7 +66,9 @@ class Categories:
     """Of each value here."""
 
     @classmethod
-    def of(cls, domain: Choice, positions: Sequence[float], prior_V: np.ndarray | None = None) -> "Categories":
+    def of(
+        cls, domain: Choice, positions: Sequence[float] | np.ndarray, prior_V: np.ndarray | None = None
+    ) -> "Categories":
         """Return the shares of the values at positions; before, they are `prior_V`, or those of the space."""
         shares_V = np.array(domain.shares)
         counts_V = np.bincount(_which(shares_V, np.array(positions, dtype=float)), minlength=len(shares_V))

@@ -41,7 +41,7 @@ def weights(history: History) -> Mapping[str, float]:
     domain = _choice(history.space)
     if domain is None:
         return {}
-    own = sum(view.kind == "trial" and view.epoch > 0 for view in history.trials) // STEP * STEP
+    own = history.num_begun // STEP * STEP
     strength = STRENGTH * PATIENCE / (PATIENCE + own)
     scores = _scores(history, domain)
     factors = {label: math.exp(strength * min(max(scores[label], -FARTHEST), FARTHEST)) for label in domain.values}
@@ -124,11 +124,7 @@ def probes(history: History) -> dict[str, TrialView]:
     """Return the frozen probes that have ended, by the label of the backbone's branch."""
     every = names(history.space)
     only = next(iter(every), "")
-    return {
-        str(view.assignment.get(BACKBONE, only)): view
-        for view in history.trials
-        if view.kind == "probe" and view.values
-    }
+    return {str(view.assignment.get(BACKBONE, only)): view for view in history.probes if view.values}
 
 
 def _choice(space: SearchSpace) -> Choice | None:

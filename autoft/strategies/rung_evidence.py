@@ -25,15 +25,39 @@ class Evidence:
     """Trials in flight toward it, which count as mediocre."""
 
 
-def gather(history: History, rungs: tuple[int, ...], *, at_least: int) -> Evidence | None:
+class Losses:
+    """What trials count for at each rung; kept, since few trials change between two suggestions."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[TrialView, tuple[int, ...], tuple[float | None, ...]]] = {}
+
+    def of(self, history: History, view: TrialView, rungs: tuple[int, ...]) -> tuple[float | None, ...]:
+        """Return the loss at each rung, None where it does not count."""
+        kept = self._kept.get(view.trial)
+        if kept is not None and kept[0] is view and kept[1] == rungs:
+            return kept[2]
+        losses = tuple(loss_at(history, view, rung) for rung in rungs)
+        self._kept[view.trial] = (view, rungs, losses)
+        return losses
+
+
+def gather(history: History, rungs: tuple[int, ...], *, at_least: int, losses: Losses | None = None) -> Evidence | None:
     """Return the losses at the highest rung that `at_least` trials have come to, or None where there is none.
 
     At the lowest rung those that diverged before it are counted too, if one came there. A loss here is a rank, from 0
     for the best: the model reads no more than the order of losses.
+
+    Args:
+        history: What is known.
+        rungs: At which trials are compared.
+        at_least: So many trials.
+        losses: What was kept of earlier histories of the search.
     """
+    reader = losses or Losses()
     trials = [view for view in history.trials if view.kind == "trial" and view.status != "failed"]
+    known = [(view, reader.of(history, view, rungs)) for view in trials]
     for place in reversed(range(len(rungs))):
-        keys = {view.trial: key for view in trials if (key := _key(history, view, rungs[: place + 1])) is not None}
+        keys = {view.trial: key for view, own in known if (key := _key(view, own[: place + 1])) is not None}
         came = [key for key in keys.values() if key[0] == 0 and key[1] < math.inf]
         # Where nearly all diverge, what diverged is what there is to learn from.
         if not came or (len(came) if place else len(keys)) < at_least:
@@ -54,10 +78,10 @@ def gather(history: History, rungs: tuple[int, ...], *, at_least: int) -> Eviden
     return None
 
 
-def _key(history: History, view: TrialView, rungs: tuple[int, ...]) -> tuple[int, float] | None:
-    """Return how many rungs short of the last of `rungs` a trial ended, and its loss where it ended."""
-    for short, rung in enumerate(reversed(rungs)):
-        if (loss := loss_at(history, view, rung)) is not None:
+def _key(view: TrialView, losses: tuple[float | None, ...]) -> tuple[int, float] | None:
+    """Return how many rungs short of the last of `losses` a trial ended, and its loss where it ended."""
+    for short, loss in enumerate(reversed(losses)):
+        if loss is not None:
             return None if short and view.is_running else (short, loss)
     return None
 

@@ -1,7 +1,6 @@
 """Tree of Parzen estimators, in numpy: draw where good configurations are dense and bad ones are not."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +14,7 @@ from autoft.strategies.encoding import Encoding, is_ordered
 from autoft.strategies.parzen import Categories, Density, Numbers
 from autoft.strategies.prior import Prior
 from autoft.strategies.random import draw, tried
-from autoft.strategies.rung_evidence import Evidence, gather, said
+from autoft.strategies.rung_evidence import Evidence, Losses, gather, said
 
 MOST_GOOD = 25
 """Trials that are taken for good at most."""
@@ -49,6 +48,7 @@ class TPE:
     gamma: float = 0.5
     """ceil(gamma x sqrt(n)) of n trials, at most 25, are the good ones: 3 of 36."""
     _encodings: list[Encoding] = field(default_factory=list, init=False, repr=False, compare=False)
+    _losses: Losses = field(default_factory=Losses, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.startup < 1 or self.candidates < 1:
@@ -58,7 +58,7 @@ class TPE:
 
     def suggest(self, history: History, *, rungs: tuple[int, ...]) -> Suggestion:
         """Return the model's choice, or a draw while there is too little to fit it on."""
-        evidence = gather(history, rungs, at_least=self.startup)
+        evidence = gather(history, rungs, at_least=self.startup, losses=self._losses)
         prior = Prior.of(history, rungs)
         known = tried(history)
         if evidence is None and prior is not None:
@@ -84,10 +84,15 @@ class TPE:
         """Return draws from the good density, and what is promising by earlier searches, the best first."""
         order = sorted(evidence.losses, key=lambda observed: observed[1])
         num_good = min(math.ceil(self.gamma * math.sqrt(len(order))), MOST_GOOD)
-        good, bad = ([one for one, _ in part] for part in (order[:num_good], order[num_good:]))
         encoding = self._encoding(history)
+        good, bad = (
+            encoding.active_positions([one for one, _ in part]) for part in (order[:num_good], order[num_good:])
+        )
         rng = generator(history.seed, "decision", history.num_started, "tpe")
-        fitted = [(density(one, good, ranking.shares(history, one)), density(one, bad)) for one in encoding.parameters]
+        fitted = [
+            (density(one, good_N, ranking.shares(history, one)), density(one, bad_N))
+            for one, good_N, bad_N in zip(encoding.parameters, good, bad, strict=True)
+        ]
         drawn_PM = np.array([best.draw(self.candidates, rng) for best, _ in fitted])
         assignments = [encoding.decode(positions_P) for positions_P in drawn_PM.T]
         if prior is not None:
@@ -114,16 +119,15 @@ class TPE:
         return self._encodings[0]
 
 
-def density(parameter: Parameter, assignments: Sequence[Assignment], prior_V: np.ndarray | None = None) -> Density:
-    """Return the density of a parameter over the assignments where it is active.
+def density(parameter: Parameter, positions_N: np.ndarray, prior_V: np.ndarray | None = None) -> Density:
+    """Return the density of a parameter.
 
     Args:
         parameter: Of the space.
-        assignments: What was seen.
+        positions_N: Where it was, in what was seen.
         prior_V: How likely each of its values is before anything was seen; None: as likely as in the space.
     """
     domain = parameter.domain
-    positions = [domain.position(one[parameter.label]) for one in assignments if parameter.label in one]
     if isinstance(domain, Choice) and not is_ordered(domain):
-        return Categories.of(domain, positions, prior_V)
-    return Numbers.around(positions)
+        return Categories.of(domain, positions_N, prior_V)
+    return Numbers.around(positions_N)

@@ -51,3 +51,16 @@ def test_a_position_is_read_back_as_the_assignment_with_exactly_its_active_param
 )
 def test_only_rising_numbers_are_ordered(domain, ordered):
     assert is_ordered(domain) is ordered
+
+
+def test_active_positions_are_those_of_the_assignments_in_which_a_parameter_is_active():
+    space = branching_space()
+    encoding = Encoding(space)
+    drawn = [space.sample(np.random.default_rng(seed)) for seed in range(20)]
+    for _ in range(2):
+        found = encoding.active_positions(drawn)
+        for parameter, positions_N in zip(encoding.parameters, found, strict=True):
+            label = parameter.label
+            expected = [parameter.domain.position(one[label]) for one in drawn if label in one]
+            assert positions_N.tolist() == expected
+    assert [len(positions_N) for positions_N in encoding.active_positions([])] == [0] * len(encoding.parameters)
