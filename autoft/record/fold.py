@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoft.core.configs import EpochResult, TrialKind, TrialStatus
 from autoft.core.errors import FormatError
 from autoft.core.jsonable import Json
 from autoft.record.columns import codes, take, valid
+from autoft.record.events import to_text
 from autoft.record.model import EpochRows, Record, TrialRow
 from autoft.record.sealed import SealedTable
 from autoft.record.tables import rows_to_events
@@ -138,6 +140,23 @@ class Fold:
             self._add_others(tables["events"])
         self._last_seq = last_seq
 
+    def seal(self, tables: Mapping[str, SealedTable]) -> None:
+        """Hold what was added one by one, which `tables` hold as well, as columns and JSON text: these are smaller."""
+        self._recent_epochs.clear()
+        for trial in self._trials.values():
+            if not (isinstance(trial.assignment, str) and isinstance(trial.config, str)):
+                trial.assignment, trial.config = _text(trial.assignment), _text(trial.config)
+                trial.row = None
+        if "epochs" in tables:
+            self._epoch_tables.append(tables["epochs"])
+            for name, rows in _rows_of_trials(tables["epochs"]):
+                trial = self._changed(name)
+                trial.curve = [part for part in trial.curve if isinstance(part, EpochRows)]
+                trial.curve.append(EpochRows(tables["epochs"], rows))
+        if "decisions" in tables:
+            self._decisions = [part for part in self._decisions if isinstance(part, SealedTable)]
+            self._decisions.append(tables["decisions"])
+
     def _changed(self, name: str) -> _Trial:
         if name not in self._trials:
             raise FormatError(f"The record is damaged: it tells of trial '{name}', which never started.")
@@ -182,17 +201,27 @@ class Fold:
     def _add_epochs(self, table: SealedTable) -> None:
         """Hand each trial its rows, and what its last row and its configuration say of it."""
         self._epoch_tables.append(table)
-        trial_codes, _ = codes(table.column("trial"))
-        order = np.argsort(trial_codes, kind="stable")
-        ends = np.cumsum(np.bincount(trial_codes))
-        lasts = take(table.select(["trial", "seq", "status", "reason"]), order[ends - 1]).to_pylist()
-        for last, start, end in zip(lasts, [0, *ends], ends, strict=False):
-            trial = self._changed(last["trial"])
-            trial.curve.append(EpochRows(table, order[start:end]))
+        found = _rows_of_trials(table)
+        lasts = take(table.select(["seq", "status", "reason"]), np.array([rows[-1] for _, rows in found])).to_pylist()
+        for last, (name, rows) in zip(lasts, found, strict=True):
+            trial = self._changed(name)
+            trial.curve.append(EpochRows(table, rows))
             self._add_last_epoch(trial, last["status"], last["reason"], last["seq"])
         filled = np.flatnonzero(valid(table.column("config")))
         for row in take(table.select(["trial", "config"]), filled).to_pylist():
             self._trials[row["trial"]].config = row["config"]
+
+
+def _rows_of_trials(table: SealedTable) -> list[tuple[str, NDArray[np.int64]]]:
+    """Return each trial of an epochs table with its rows, in order."""
+    trial_codes, names = codes(table.column("trial"))
+    order = np.argsort(trial_codes, kind="stable")
+    ends = np.cumsum(np.bincount(trial_codes)).tolist()
+    return [(name, order[start:end]) for name, start, end in zip(names, [0, *ends], ends, strict=False)]
+
+
+def _text(value: str | Json) -> str:
+    return value if isinstance(value, str) else to_text(value)
 
 
 def _rows_where(table: SealedTable, column: str, value: str, columns: list[str]) -> list[Json]:

@@ -70,7 +70,8 @@ def compare(
     points[~np.isfinite(points)] = np.inf
     points[~able] = np.nan
     own = fronts(points) if len(objectives) > 1 else [int(one) for one in able]
-    order = sorted((int(index) for index in np.flatnonzero(able)), key=lambda index: (own[index], points[index, 0]))
+    ranked = np.lexsort((points[:, 0], own))
+    order = ranked[able[ranked]].tolist()
     if len(objectives) > 1:
         return Standing(order=order, fronts=own)
     choice = choose(order, own_losses, contestants, num_finalists=num_finalists, error_of=error_of)

@@ -193,6 +193,17 @@ class SealedTable:
         return self.select(self._schema.names)
 
 
+class HeldTable(SealedTable):
+    """One table of a part whose columns are all at hand."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Take a table of `tables.SCHEMAS`."""
+        self._schema, self._where = table.schema, "memory"
+        self._known = table.column_names
+        self._columns = dict(zip(table.column_names, table.columns, strict=True))
+        self.num_rows = table.num_rows
+
+
 def read_part(store: Store, part: Part, *, from_seq: int = 0) -> dict[str, SealedTable]:
     """Return the tables of a part, or of its events from `from_seq` on; one without rows is left out.
 

@@ -17,7 +17,7 @@ from autoft.record.journal import HEADER, encode_frame, segment_name, segment_st
 from autoft.record.lock import WriterLock
 from autoft.record.model import Record
 from autoft.record.reader import FOLDER, Follower, SealedEvents
-from autoft.record.sealed import Manifest, Part, SealedTable, is_manifest, read_part, write_part
+from autoft.record.sealed import HeldTable, Manifest, Part, SealedTable, is_manifest, read_part, write_part
 from autoft.record.tables import SCHEMAS, to_tables
 
 SEAL_BYTES = 4 * 2**20
@@ -106,7 +106,9 @@ class RecordWriter:
         if self._pending:
             self.flush()
         if self._unsealed:
-            self._manifest = self._write_sealed()
+            tables = to_tables(self._unsealed)
+            self._manifest = self._write_sealed(tables)
+            self._fold.seal({name: HeldTable(table) for name, table in tables.items()})
             self._unsealed.clear()
             self._segment = None
             self._journal_bytes = self._num_segments = 0
@@ -169,14 +171,14 @@ class RecordWriter:
         self._journal_bytes += len(content)
         self._num_segments += 1
 
-    def _write_sealed(self) -> Manifest:
+    def _write_sealed(self, unsealed: Mapping[str, pa.Table]) -> Manifest:
         """Write the unsealed events as a part and publish it; smaller parts before it are merged into it.
 
         Each part stays larger than the next, so there are few of them, and an event is rewritten few times.
         """
         parts = list(self._manifest.parts)
         first_seq, last_seq = self._manifest.last_seq + 1, self._durable_seq
-        tables = to_tables(self._unsealed)
+        tables = dict(unsealed)
         while parts and parts[-1].num_events <= last_seq - first_seq + 1:
             first_seq = parts[-1].first_seq
             tables = _joined(read_part(self._store, parts.pop()), tables)

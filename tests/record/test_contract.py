@@ -8,6 +8,8 @@ import pytest
 from autoft.core.errors import FormatError
 from autoft.core.storage import Store
 from autoft.record import RecordWriter, follow, read_events, read_record
+from autoft.record.model import EpochRows
+from autoft.record.sealed import SealedTable
 from tests.record.making import decided, ended, epoch, files, seqs, small_search, started, write_flushes
 
 
@@ -59,6 +61,24 @@ def test_the_writers_own_record_is_what_a_reader_sees(store: Store):
                 (row.trial, row.status, row.epochs) for row in read.trials
             ]
             assert own.decisions == read.decisions
+
+
+def test_the_writer_holds_what_is_sealed_as_columns(store: Store):
+    with RecordWriter(store) as writer:
+        for index, events in enumerate(small_search()):
+            write_flushes(writer, [events])
+            before = writer.record
+            if index % 3 == 1:
+                writer.seal()
+                own = writer.record
+                assert own.recent_epochs == ()
+                assert all(isinstance(part, SealedTable) for part in own.decision_sources)
+                assert all(isinstance(part, EpochRows) for row in own.trials for part in row.curve)
+                assert all(isinstance(source, str) for row in own.trials for source in row.sources)
+            assert [row.epochs for row in writer.record.trials] == [row.epochs for row in before.trials]
+            assert [row.config for row in writer.record.trials] == [row.config for row in before.trials]
+            assert [row.assignment for row in writer.record.trials] == [row.assignment for row in before.trials]
+            assert writer.record.decisions == before.decisions
 
 
 @pytest.mark.parametrize("seal_every", [1, 2, 3, 100])

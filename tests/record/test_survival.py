@@ -227,6 +227,65 @@ def test_a_run_has_one_writing_process_and_its_death_frees_it(tmp_path: Path):
     RecordWriter(store).close()
 
 
+READING = """
+import sys
+
+from autoft.core.storage import Store
+from autoft.record import follow, read_events, read_record
+
+folder, changes = sys.argv[1], []
+READ_ONLY = {"open", "os.listdir", "os.scandir"}
+
+
+def audit(event, arguments):
+    names = [str(argument) for argument in arguments]
+    if event == "open" and folder in names[0] and not (arguments[1] in (None, "r", "rb") and not arguments[2] & 0o3):
+        changes.append([event, *names])
+    elif event.split(".")[0] in ("os", "shutil", "tempfile", "fcntl") and event not in READ_ONLY:
+        changes.append([event, *names])
+
+
+store = Store.open(folder)
+read_record(store)
+sys.addaudithook(audit)
+follower = follow(store)
+print(follower.refresh().last_seq, read_record(store).last_seq, len(list(read_events(store))), flush=True)
+sys.stdin.readline()
+print(follower.refresh().last_seq, changes)
+"""
+
+
+def test_a_reader_opens_nothing_for_writing_locks_nothing_and_leaves_every_file_as_it_was(tmp_path: Path):
+    run = tmp_path / "run"
+    store = Store.open(run)
+
+    def files_now() -> dict[str, tuple[int, int, int]]:
+        found = {str(path): path.stat() for path in (run, *run.rglob("*"))}
+        return {name: (one.st_ino, one.st_size, one.st_mtime_ns) for name, one in found.items()}
+
+    with RecordWriter(store) as writer:
+        write_flushes(writer, small_search())
+        writer.seal()
+        write_flushes(writer, [[note("a")]])
+        last = writer.record.last_seq
+        before = files_now()
+        code = textwrap.dedent(READING)
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline().split() == [str(last)] * 3
+            assert files_now() == before
+            write_flushes(writer, [[note("while it reads")]])
+            writer.seal()
+            before = files_now()
+            process.stdin.write("\n")
+            process.stdin.close()
+            assert process.stdout.read() == f"{last + 1} []\n"
+            assert files_now() == before
+
+
 def test_on_an_object_store_a_second_writer_stops_before_it_writes_over_the_first():
     store = object_store(fs._MockFileSystem())
     first, second = RecordWriter(store), RecordWriter(store)
