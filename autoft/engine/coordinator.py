@@ -5,6 +5,7 @@ is decided, durably, before it answers.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -24,6 +25,8 @@ from autoft.strategies.advance import stopped_status, trial_name
 
 MAX_LOSSES = 2
 """How often a trial whose worker was lost is tried again."""
+AHEAD = 16
+"""Jobs that wait for a worker before those that follow are decided on: a thousand workers need not wait for all."""
 
 Ending = Literal["searching", "testing", "over"]
 
@@ -100,7 +103,7 @@ class Coordinator:
         if self.is_over:
             return None
         if self.ending == "searching":
-            self._decide()
+            self._decide(ahead=AHEAD)
         if self.ending == "testing":
             return self._final_job()
         if not self._to_start or self.ledger.num_in_flight >= self.workers:
@@ -225,7 +228,8 @@ class Coordinator:
         return len(self.ledger[trial].epochs) + self._turns.num_heard(trial)
 
     def _take_turns(self) -> None:
-        """Record, and decide on, every answer whose turn has come."""
+        """Record, and decide on, every answer whose turn has come, once all is decided that came before."""
+        self._decide()
         while not self.is_over and (report := self._turns.next()) is not None:
             if report.kind == "failed":
                 self._end(report.trial, "failed", report.reason)
@@ -293,12 +297,12 @@ class Coordinator:
             seconds=(self.clock.seconds_used, self.clock.seconds_reserved),
         )
 
-    def _decide(self) -> None:
-        """Ask the strategy until it waits, is done, or has started something that no worker has taken yet."""
+    def _decide(self, *, ahead: float = math.inf) -> None:
+        """Ask the strategy until it waits, is done, or has `ahead` trials to start that no worker has taken yet."""
         is_up = self.clock.time_is_up
         if is_up and not self._time_was_up:
             self._time_was_up = self._must_ask = True
-        while self._must_ask and self.ending == "searching" and not self.is_over:
+        while self._must_ask and self.ending == "searching" and not self.is_over and len(self._to_start) < ahead:
             history = self._history()
             decision = self._strategy.next(history)
             starts = trial_name(history, decision) if isinstance(decision, Start) else None
@@ -324,7 +328,7 @@ class Coordinator:
             self._start(decision, trial_name(history, decision))
         elif isinstance(decision, Continue):
             entry = self.ledger[decision.trial]
-            entry.view = entry.view.replace(until_epoch=decision.until_epoch)
+            self.ledger.grant(decision.trial, decision.until_epoch)
             if entry.view.status == "paused":
                 self._set_status(decision.trial, "running", decision.reason)
                 self._on_change(f"{decision.trial} goes on: {decision.reason}")

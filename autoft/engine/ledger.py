@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from autoft.record.ranking import OUT, Standing, compare
 from autoft.space import SearchSpace
 from autoft.strategies import History, TrialView
 from autoft.strategies.experience import Experience
+from autoft.strategies.register import Register
 from autoft.strategies.trade_off import TRADE_OFF, trade_offs, weights
 
 
@@ -50,6 +52,17 @@ class Ledger:
         self._search = search
         self._evidence = evidence
         self._entries: dict[str, Entry] = {}
+        self._numbers: dict[str, int] = {}
+        self._views: list[TrialView] = []
+        self._running: dict[str, Entry] = {}
+        self._paused: set[str] = set()
+        self._judged: dict[str, tuple[list[float | None], Contestant]] = {}
+        """What each trial is ranked by, until something of it changes."""
+        self._register = Register()
+        self.num_trials = 0
+        """Started so far, probes left out."""
+        self.num_epochs = 0
+        """Trained so far, over all trials and probes."""
 
     def __getitem__(self, trial: str) -> Entry:
         return self._entries[trial]
@@ -60,6 +73,21 @@ class Ledger:
     def add(self, entry: Entry) -> None:
         """Add a trial that starts now."""
         self._entries[entry.view.trial] = entry
+        self._numbers[entry.view.trial] = len(self._views)
+        self._views.append(entry.view)
+        self.num_trials += entry.view.kind != "probe"
+        self.num_epochs += entry.view.epoch
+        self._place(entry)
+
+    @property
+    def running(self) -> tuple[Entry, ...]:
+        """The trials that hold a slot, in no order."""
+        return tuple(self._running.values())
+
+    @property
+    def unfinished(self) -> set[str]:
+        """The trials that run or are paused."""
+        return {*self._running, *self._paused}
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -69,31 +97,53 @@ class Ledger:
     @property
     def views(self) -> tuple[TrialView, ...]:
         """Every trial, as strategies see it."""
-        return tuple(entry.view for entry in self._entries.values())
+        return tuple(self._views)
 
     @property
     def num_in_flight(self) -> int:
         """Trials that workers have, or will get."""
-        return sum(entry.in_flight for entry in self._entries.values())
+        return sum(entry.in_flight for entry in self._running.values())
 
     def add_epoch(self, trial: str, result: EpochResult) -> None:
         """Add the next epoch of a trial."""
         entry = self._entries[trial]
+        self._judged.pop(trial, None)
+        self.num_epochs += 1
         entry.epochs.append(result)
         entry.breaks = entry.breaks or broken_limit(result.metrics, self._search.limits)
         value = None if entry.breaks else result.metrics.get(self.objective.column)
         seconds = 0.0 if self._search.deterministic else result.seconds
-        entry.view = entry.view.replace(
+        self._change(
+            entry,
             values=(*entry.view.values, value),
             cost_seconds=entry.view.cost_seconds + seconds,
             transferability=result.metrics.get(TRANSFERABILITY),
         )
 
+    def grant(self, trial: str, until_epoch: int) -> None:
+        """Let a trial train up to an epoch."""
+        self._change(self._entries[trial], until_epoch=until_epoch)
+
     def set_status(self, trial: str, status: TrialStatus, reason: str) -> None:
         """Say what a trial is now."""
         entry = self._entries[trial]
-        entry.view = entry.view.replace(status=status)
+        self._change(entry, status=status)
         entry.reason = reason
+        self._judged.pop(trial, None)
+        self._place(entry)
+
+    def _place(self, entry: Entry) -> None:
+        """Put a trial among those of its status."""
+        trial, status = entry.view.trial, entry.view.status
+        self._running.pop(trial, None)
+        self._paused.discard(trial)
+        if status == "running":
+            self._running[trial] = entry
+        elif status == "paused":
+            self._paused.add(trial)
+
+    def _change(self, entry: Entry, **changes: Any) -> None:
+        entry.view = self._views[self._numbers[entry.view.trial]] = entry.view.replace(**changes)
 
     def history(self, space: SearchSpace, *, budget: Budget, slots: int, seconds: tuple[float, float]) -> History:
         """Return what a strategy decides on.
@@ -105,12 +155,15 @@ class Ledger:
             seconds: Those used, and those reserved for the work after the last trial.
         """
         is_one = len(self.objectives) == 1
+        trials = self.views if is_one else self._traded_off()
+        self._register.follow(trials)
         return History(
             space=space,
             objective=self.objective if is_one else TRADE_OFF,
             budget=budget,
             seed=self._search.seed,
-            trials=self.views if is_one else self._traded_off(),
+            trials=trials,
+            register=self._register,
             slots=slots,
             seconds_used=seconds[0],
             seconds_reserved=seconds[1],
@@ -170,15 +223,22 @@ class Ledger:
         return [trials[index] for index in self._standing(trials).order]
 
     def _standing(self, trials: Sequence[str]) -> Standing:
-        entries = [self._entries[trial] for trial in trials]
-        values = [self._best(entry) for entry in entries]
+        judged = [self._judge(trial) for trial in trials]
         return compare(
-            np.array(values, dtype=np.float64).reshape(-1, len(self.objectives)),
+            np.array([values for values, _ in judged], dtype=np.float64).reshape(-1, len(self.objectives)),
             self.objectives,
-            [_contestant(entry) for entry in entries],
+            [contestant for _, contestant in judged],
             num_finalists=self._search.num_finalists,
-            error_of=lambda place: self._error(entries[place]),
+            error_of=lambda place: self._error(self._entries[trials[place]]),
         )
+
+    def _judge(self, trial: str) -> tuple[list[float | None], Contestant]:
+        """Return what a trial is ranked by; kept, since few trials change between two rankings."""
+        known = self._judged.get(trial)
+        if known is None:
+            entry = self._entries[trial]
+            known = self._judged[trial] = (self._best(entry), _contestant(entry))
+        return known
 
     def _error(self, entry: Entry) -> float | None:
         """Return the standard error of what a trial is ranked by, if its worker reported one."""
@@ -190,9 +250,7 @@ class Ledger:
         """Return the trials that no other dominates, best by the first objective first, and how much they dominate."""
         trials = list(self._entries)
         standing = self._standing(trials)
-        points = losses(
-            np.array([self._best(self._entries[trial]) for trial in trials], dtype=np.float64), self.objectives
-        )
+        points = losses(np.array([self._judge(trial)[0] for trial in trials], dtype=np.float64), self.objectives)
         return {
             "trials": [trials[index] for index in standing.order if standing.fronts[index] == 1],
             "hypervolume": round(dominated_share(points), 12),

@@ -77,8 +77,7 @@ def replay(search: SearchConfig, store: Store, *, evidence: Experience | None = 
                         difference=Difference(number=event["number"], recorded=recorded, now=now),
                     )
                 if event["action"] == "continue":
-                    entry = ledger[event["trial"]]
-                    entry.view = entry.view.replace(until_epoch=event["until_epoch"])
+                    ledger.grant(event["trial"], event["until_epoch"])
             case _:
                 _learn(ledger, event)
     return Replay(num_decisions=count, difference=None)

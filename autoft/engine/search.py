@@ -5,7 +5,7 @@ import dataclasses
 import math
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
 from autoft.engine.interruption import Interruption, interruptible
 from autoft.engine.job import WorkerSpec
-from autoft.engine.keeping import prune_checkpoints, sweep
+from autoft.engine.keeping import Pruner, sweep
 from autoft.engine.ledger import Entry, Ledger
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.engine.session import WorkerSetup
@@ -170,7 +170,7 @@ def _run(
             tested=(record.test or {}).get("trial"),
             on_change=watcher.show,
             on_tick=watcher.tick,
-            on_finished=_pruner(store, ledger, search.keep),
+            on_finished=Pruner(store, ledger, keep=search.keep),
         )
         try:
             run_tune(coordinator, setup, search.resources, folder=folder, interruption=interruption)
@@ -268,12 +268,3 @@ def _append_clock(writer: RecordWriter, clock: Clock) -> None:
     with contextlib.suppress(OSError):
         writer.append({"event": "clock", "seconds": clock.seconds_used})
         writer.flush()
-
-
-def _pruner(store: Store, ledger: Ledger, keep: int) -> Callable[[], None]:
-    def prune() -> None:
-        leading = ledger.ranking(finished_only=True)[:keep]
-        unfinished = {e.view.trial for e in ledger.entries if e.view.status in ("running", "paused")}
-        prune_checkpoints(store, leading=leading, unfinished=unfinished)
-
-    return prune

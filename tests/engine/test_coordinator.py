@@ -4,7 +4,7 @@ from autoft.core.configs import EpochResult
 from autoft.core.errors import WorkError
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
-from autoft.engine.coordinator import Coordinator
+from autoft.engine.coordinator import AHEAD, Coordinator
 from autoft.engine.job import LOW_MEMORY, Report
 from autoft.engine.replay import replay
 from autoft.engine.search import restore_ledger
@@ -86,6 +86,39 @@ def test_no_more_trials_are_handed_out_than_there_are_slots(bench):
     assert b.jobs() == []
     b.epoch("p01", 1, 0.5, "completed")
     assert [job.trial for job in b.jobs()] == ["t0002"]
+
+
+def test_the_first_of_many_workers_does_not_wait_until_all_are_decided_on(bench):
+    b = bench(slots=100, trials=200)
+    assert b.coordinator.next_job().trial == "p01"
+    assert len(b.coordinator.ledger.entries) == AHEAD
+    assert len(b.jobs()) == 99
+    assert len(b.coordinator.ledger.entries) == 100
+
+
+def test_what_waits_to_be_decided_on_comes_before_the_next_answer(bench):
+    b = bench(slots=50, trials=200, epochs=2)
+    first = b.coordinator.next_job().trial
+    b.epoch(first, 1, 0.5, "completed")
+    kinds = [(e["event"], e.get("action")) for e in read_events(b.store) if e["event"] in ("decision", "epoch")]
+    assert kinds[:52] == [*[("decision", "start")] * 50, ("decision", "wait"), ("epoch", None)]
+
+
+def test_the_ledger_ranks_as_one_that_is_made_of_the_record(bench):
+    b = bench(slots=3, trials=12, epochs=3, scheduler="asha")
+    for step in range(14):
+        for job in b.jobs():
+            value = None if step % 5 == 4 else (7 * step % 11) / 11
+            b.epoch(
+                job.trial, 1, value, "completed" if job.trial == "p01" else "diverged" if value is None else "running"
+            )
+        b.coordinator.ledger.ranking()
+        restored = restore_ledger(read_record(b.store), b.coordinator._search)
+        assert restored.ranking() == b.coordinator.ledger.ranking()
+        assert restored.ranking(finished_only=True) == b.coordinator.ledger.ranking(finished_only=True)
+        assert restored.num_trials == b.coordinator.ledger.num_trials
+        assert restored.num_epochs == b.coordinator.ledger.num_epochs
+        assert {e.view.trial for e in restored.running} == {e.view.trial for e in b.coordinator.ledger.running}
 
 
 def test_the_transferability_of_a_probe_is_part_of_the_history_and_comes_back_with_the_record(bench):

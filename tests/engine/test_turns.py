@@ -59,7 +59,9 @@ def test_an_answer_waits_for_one_that_logically_comes_before_it():
 class Farm:
     """A coordinator on a real record, and workers that answer in an order drawn by `arrival`."""
 
-    def __init__(self, search: SearchConfig, store: Store, *, workers: int, arrival: random.Random) -> None:
+    def __init__(
+        self, search: SearchConfig, store: Store, *, workers: int, arrival: random.Random, slots: int = SLOTS
+    ) -> None:
         self.store, self.arrival = store, arrival
         self.writer = RecordWriter(store)
         record = self.writer.record
@@ -71,7 +73,7 @@ class Farm:
             ledger=ledger,
             journal=self.writer,
             clock=Clock(seconds_before=0.0, budget=search.budget),
-            slots=SLOTS,
+            slots=slots,
             workers=workers,
             turns=restored(record, {e.view.trial: e for e in ledger.entries}),
             num_decisions=len(record.decisions),
@@ -146,6 +148,22 @@ def test_any_number_of_workers_in_any_order_take_the_same_decisions(
         assert farm.widest == min(workers, SLOTS)
         assert decisions(store) == decisions(alone)
         assert trials(store) == trials(alone)
+
+
+def test_slots_beyond_what_is_decided_on_ahead_change_no_decision(make_search, tmp_path):
+    search = make_search(trials=60, epochs=3, scheduler="asha")
+    stores = []
+    for workers in (1, 20, 40):
+        stores.append(Store.open(tmp_path / str(workers)))
+        farm = Farm(search, stores[-1], workers=workers, arrival=random.Random(workers), slots=40)
+        if workers == 20:
+            farm.run(steps=3)
+            farm.kill()
+            farm = Farm(search, stores[-1], workers=workers, arrival=random.Random(1), slots=40)
+        assert farm.run()
+    assert [decision[1] for decision in decisions(stores[0])[:40]] == ["p01", *(f"t{n:04d}" for n in range(1, 40))]
+    assert decisions(stores[0]) == decisions(stores[1]) == decisions(stores[2])
+    assert trials(stores[0]) == trials(stores[1]) == trials(stores[2])
 
 
 @settings(max_examples=15, deadline=None)

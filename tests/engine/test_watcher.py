@@ -4,11 +4,11 @@ from autoft.core.progress import Progress
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
-from autoft.engine.ledger import Ledger
-from autoft.engine.watcher import LOOK_SECONDS, TABLE_SECONDS, Watcher
-from autoft.record import RecordWriter
+from autoft.engine.ledger import Entry, Ledger
+from autoft.engine.watcher import LOOK_SECONDS, LOOKED_AT, MOST_SHARE, TABLE_SECONDS, Watcher
+from autoft.record import Record, RecordWriter
 from autoft.space import SearchSpace
-from autoft.strategies import build_strategy
+from autoft.strategies import TrialView, build_strategy
 
 
 def test_a_trial_that_starts_right_behind_another_is_in_the_table_a_moment_later(
@@ -87,3 +87,58 @@ def test_how_far_a_trial_is_before_its_first_epoch_is_shown_when_it_changes(
         now += LOOK_SECONDS + 0.1
         watcher.tick()
         assert seen[1:] == ["p01: preparing features (train): 64 of 3,000"]
+
+
+def test_the_table_of_a_large_search_gets_a_share_of_the_time_and_no_more(
+    make_search, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    now = 100.0
+    monkeypatch.setattr("autoft.engine.watcher.time.monotonic", lambda: now)
+    tables: list[float] = []
+    seen: list[Progress] = []
+    search = make_search(trials=2)
+
+    with RecordWriter(Store.open(tmp_path)) as writer:
+
+        def slow_record() -> Record:
+            nonlocal now
+            tables.append(now)
+            now += 1.0
+            return writer.record
+
+        watcher = Watcher(
+            seen.append,
+            search=search,
+            space=SearchSpace.from_json(search.space),
+            ledger=Ledger(search),
+            clock=Clock(seconds_before=0.0, budget=search.budget),
+            record=slow_record,
+        )
+        for _ in range(100):
+            watcher.show("an event")
+            now += 0.3
+            watcher.tick()
+    assert len(seen) >= 100
+    assert tables[:2] == [100.0, pytest.approx(100.0 + 1.0 / MOST_SHARE, abs=0.3)]
+    assert len(tables) == 2
+
+
+def test_of_many_trials_before_their_first_epoch_some_are_looked_at(make_search, tmp_path):
+    asked: list[str] = []
+    search = make_search(trials=60)
+    ledger = Ledger(search)
+    with RecordWriter(Store.open(tmp_path)) as writer:
+        watcher = Watcher(
+            lambda progress: None,
+            search=search,
+            space=SearchSpace.from_json(search.space),
+            ledger=ledger,
+            clock=Clock(seconds_before=0.0, budget=search.budget),
+            record=lambda: writer.record,
+            preparation=lambda trial: asked.append(trial) or "",
+        )
+        for number in range(50):
+            view = TrialView(trial=f"t{number:04d}", kind="trial", assignment={}, until_epoch=1)
+            ledger.add(Entry(view=view, config={}))
+        watcher.tick()
+    assert asked == [f"t{number:04d}" for number in range(LOOKED_AT)]

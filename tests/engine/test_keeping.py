@@ -1,0 +1,66 @@
+"""Which checkpoints a running search keeps."""
+
+from autoft.core.configs import EpochResult
+from autoft.core.storage import Store
+from autoft.engine.keeping import MANY, Pruner
+from autoft.engine.ledger import Entry, Ledger
+from autoft.strategies import TrialView
+
+
+class Search:
+    """A ledger and the checkpoints that workers would write, without workers."""
+
+    def __init__(self, search, store: Store) -> None:
+        self.store, self.ledger = store, Ledger(search)
+        self.pruner = Pruner(store, self.ledger, keep=search.keep)
+
+    def start(self, number: int) -> str:
+        trial = f"t{number:04d}"
+        view = TrialView(trial=trial, kind="trial", assignment={}, until_epoch=1)
+        self.ledger.add(Entry(view=view, config={}))
+        self.write(trial)
+        return trial
+
+    def write(self, trial: str) -> None:
+        for name in ("best.json", "last.json"):
+            self.store.write(f"checkpoints/{trial}/{name}", b"{}")
+
+    def end(self, trial: str, value: float, status: str = "completed") -> None:
+        metrics = {"val_accuracy": value}
+        result = EpochResult(epoch=1, metrics=metrics, seconds=1.0, status="running", is_best=True)
+        self.ledger.add_epoch(trial, result)
+        self.ledger.set_status(trial, status, "")
+        self.pruner()
+
+    def folders(self) -> list[str]:
+        return self.store.list("checkpoints")
+
+
+def test_the_leading_trials_keep_their_best_and_unfinished_ones_all(make_search, tmp_path):
+    s = Search(make_search(keep=2), Store.open(tmp_path))
+    trials = [s.start(number) for number in range(1, 6)]
+    for trial, value in zip(trials[:3], (0.2, 0.1, 0.3), strict=True):
+        s.end(trial, value)
+    s.end(trials[3], 0.0, "paused")
+    assert s.folders() == ["t0001", "t0003", "t0004", "t0005"]
+    assert s.store.list("checkpoints/t0001") == s.store.list("checkpoints/t0003") == ["best.json"]
+    assert s.store.list("checkpoints/t0004") == s.store.list("checkpoints/t0005") == ["best.json", "last.json"]
+
+
+def test_in_a_large_search_what_ends_is_removed_at_once_and_what_is_written_afterwards_a_little_later(
+    make_search, tmp_path
+):
+    s = Search(make_search(keep=2), Store.open(tmp_path))
+    trials = [s.start(number) for number in range(1, 4 * MANY)]
+    late = []
+    for count, trial in enumerate(trials[: 2 * MANY], start=1):
+        s.end(trial, count / 1000)
+        kept = {f"t{count:04d}", f"t{count - 1:04d}"} if count > 1 else {trial}
+        late = [name for name in s.folders() if name not in kept and name not in trials[count:]]
+        if count == 4:
+            assert late == []
+            s.write("t0001")
+    assert late == []
+    short = s.start(4 * MANY)
+    s.end(short, 0.0)
+    assert short not in s.folders()
