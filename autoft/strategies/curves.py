@@ -27,6 +27,8 @@ LEARNED_ON = 80
 """Observations that the hyperparameters are learned on."""
 GROWTH = 1.3
 """Of so many times more trials they are learned again."""
+MOST_LEARNED = 512
+"""Trials, the first ones, beyond which they are not: with a thousand workers some of those is always training on."""
 CONSIDERED = 64
 """Paused trials that are considered, the best ones; what is worse than so many is stopped."""
 NUM_BEST = 5
@@ -258,7 +260,7 @@ class Curves(Halving):
         so they stay the same over many decisions, and keeping them, which changes no decision, saves the work.
         """
         count = len(history.trials)
-        early = history.trials[: int(GROWTH ** math.floor(math.log(count, GROWTH)))]
+        early = history.trials[: min(MOST_LEARNED, int(GROWTH ** math.floor(math.log(count, GROWTH))))]
         learned_of = (history.space, history.objective, history.evidence, rungs)
         are_as_then = self._are_as_then("hyperparameters", early)
         known, hyperparameters = self._kept.get("hyperparameters", (None, None))
