@@ -70,7 +70,7 @@ def compare(
     points[~np.isfinite(points)] = np.inf
     points[~able] = np.nan
     own = fronts(points) if len(objectives) > 1 else [int(one) for one in able]
-    ranked = np.lexsort((points[:, 0], own))
+    ranked = np.lexsort((points[:, 0], np.array(own, dtype=np.int64)))
     order = ranked[able[ranked]].tolist()
     if len(objectives) > 1:
         return Standing(order=order, fronts=own)
