@@ -10,7 +10,7 @@ from autoft.cli import main
 from tests.conftest import write_pictures, write_texts
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("searching", "runs", "spaces", "data", "benchmarks")]
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("searching", "runs", "spaces", "data", "benchmarks", "scaling")]
 """In the order in which a reader meets them: a page may speak of a run that an earlier page made; one may be prose."""
 BLOCK = re.compile(r"^```(console|python|yaml file=(\S+))\n(.*?)^```", re.M | re.S)
 

@@ -6,7 +6,7 @@ import pytest
 from autoft.core.errors import ConfigError
 from autoft.strategies import Composite, Continue, Pause, Start
 from autoft.strategies.asha import AshaPromote
-from autoft.strategies.curves import CONSIDERED, Curves
+from autoft.strategies.curves import CONSIDERED, MOST_LEARNED, Curves
 from autoft.strategies.random import Random
 from autoft.strategies.simulate import simulate
 from tests.strategies.worlds import LOG_LOSS, accuracy_curve, branching_space, history, loss_of, trial
@@ -102,3 +102,21 @@ def test_it_beats_random_draws_by_a_wide_margin_on_a_quadratic_with_branches():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         Curves(**options)
+
+
+def test_hyperparameters_are_learned_on_the_first_512_trials_at_most():
+    space = branching_space()
+    rng = np.random.default_rng(0)
+    views = [trial(n, [float(rng.random())], status="pruned", assignment=space.sample(rng)) for n in range(1, 601)]
+    now = history(space=space, trials=2000).replace(trials=tuple(views))
+    strategy = Curves(grace=1)
+
+    def learned(*, changed: int) -> object:
+        values = (0.5, 0.6 + changed / 1000)
+        then = [view.replace(values=values) if place == changed else view for place, view in enumerate(views)]
+        strategy.suggest(now.replace(trials=tuple(then)), rungs=strategy.rungs(now.num_epochs))
+        return strategy._kept["hyperparameters"][1]
+
+    first = learned(changed=MOST_LEARNED)
+    assert learned(changed=MOST_LEARNED + 20) is first
+    assert learned(changed=MOST_LEARNED - 1) is not first
