@@ -9,6 +9,7 @@ import numpy as np
 
 from autoft.core.errors import ConfigError
 from autoft.core.seeds import generator
+from autoft.strategies import leaning
 from autoft.strategies.asha import Halving, order_at
 from autoft.strategies.base import Assignment, History, Promotion, Suggestion, TrialView, Verdict
 from autoft.strategies.candidates import Pool, spread
@@ -33,6 +34,8 @@ CONSIDERED = 64
 """Paused trials that are considered, the best ones; what is worse than so many is stopped."""
 NUM_BEST = 5
 """Trials, the best ones, near which new configurations are considered."""
+DRAWN_EVERY = 5
+"""Of so many starts one is a draw: what the model finds hopeless is looked at too, where it may be wrong."""
 NEAREST, FARTHEST = 0.01, 1.0
 """Between them a target lies above the best, in standard deviations of what was seen."""
 
@@ -53,7 +56,8 @@ class Curves(Halving):
     A Gaussian process on configuration and curve so far predicts how good every option is after the same cost. That
     cost and the target are drawn for each decision: with little to spend trials that are nearly there win, with much
     new ones do; a near target favours what is sure, a far one what is uncertain. At each rung a trial is paused unless
-    it is itself the likeliest. When no new trial will start, at each rung no more go on than halving would let.
+    it is itself the likeliest. When no new trial will start, at each rung no more go on than halving would let. Of
+    `DRAWN_EVERY` new trials one is a draw from the space.
 
     As a searcher alone it suggests the likeliest new configuration; as a scheduler alone it weighs the paused trials
     against new ones of its own.
@@ -83,6 +87,10 @@ class Curves(Halving):
     def suggest(self, history: History, *, rungs: tuple[int, ...]) -> Suggestion:
         """Return the likeliest new configuration; while there is too little to learn from, one that fills the space."""
         if history.num_started >= self._num_startup(history):
+            if history.num_started % DRAWN_EVERY == DRAWN_EVERY - 1:
+                weight = leaning.weight_of(history.num_started // DRAWN_EVERY)
+                assignment, _ = draw(history, leaning.sampler(history, self._encoding(history), weight))
+                return Suggestion(assignment=assignment, reason=f"one of {DRAWN_EVERY} new trials is a draw")
             before, kept = self._kept.get("use", (None, None))
             use = kept if before is history and isinstance(kept, _Use) else self._best_use(history, rungs, ())
             if use is not None and use.trial is None:

@@ -47,6 +47,12 @@ def test_few_train_long_and_many_do_not(done):
     assert done.num_epochs < 40 * 27 * 0.4
 
 
+def test_of_new_trials_each_fifth_is_a_draw_once_the_model_chooses(done):
+    starts = [d for d in done.decisions if isinstance(d, Start) and d.kind == "trial"]
+    drawn = [place for place, start in enumerate(starts) if "is a draw" in start.reason]
+    assert drawn == [19, 24, 29, 34, 39]
+
+
 def test_a_trial_without_a_finite_value_is_stopped():
     now = history(space=SPACE).replace(trials=(trial(1, [None] * 3),))
     assert Curves().judge(now, now.trials[0]).action == "stop"
