@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import shutil
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,28 +18,22 @@ from pathlib import Path
 import pyarrow as pa
 
 from autoft.core.cache import prepared_folder, prepared_limit_bytes
+from autoft.core.filelock import SILENT_SECONDS, Beat, file_lock
 from autoft.core.jsonable import Json, canonical_json, digest
 from autoft.core.mapped import MappedFile
 
-if sys.platform != "win32":
-    import fcntl
-
 _log = logging.getLogger(__name__)
 
-Beat = Callable[[], None]
 Make = Callable[[Beat], Iterator[pa.RecordBatch]]
 """Yields the batches of a table; calls what it is given after every piece of work."""
 
 SPARE_BYTES = 2 * 2**30
 """What is left free on the disk, whatever the limit."""
-SILENT_SECONDS = 300.0
-"""A process that builds a table and gives no sign of life for so long is not waited for."""
 
 _KEY = b"autoft"
 _CHECKSUM = b"crc32"
 _FRAME_BYTES = 8192
 """More than a batch adds to a file beside its own bytes: the schema with the key, and its part of the footer."""
-_POLL_SECONDS = 0.1
 
 
 class _Unkept(Exception):
@@ -202,16 +195,10 @@ class Shelf:
         Raises:
             _Unkept: If there can be no lock, or its holder gives no sign of life.
         """
-        name = path.with_suffix(".lock")
-        with _on_disk():
-            self._folder.mkdir(parents=True, exist_ok=True)
-        handle = _taken(name, heartbeat)
-        try:
-            yield _sign_of_life(name, heartbeat)
-        finally:
-            with contextlib.suppress(OSError):
-                name.unlink(missing_ok=True)
-            os.close(handle)
+        with contextlib.ExitStack() as held:
+            with _on_disk():
+                sign_of_life = held.enter_context(file_lock(path.with_suffix(".lock"), heartbeat=heartbeat))
+            yield sign_of_life or heartbeat
 
     def _say(self, reason: str) -> None:
         if reason not in self._said:
@@ -291,58 +278,3 @@ def _checksum(batch: pa.RecordBatch) -> bytes:
             if buffer is not None:
                 state = zlib.crc32(buffer, state)
     return str(state).encode()
-
-
-def _taken(name: Path, heartbeat: Beat) -> int:
-    """Return the handle of a lock, once no other process holds it; the system frees it when its holder ends.
-
-    Raises:
-        _Unkept: If there can be no lock, or its holder gives no sign of life.
-    """
-    seen, seen_at = 0, time.monotonic()
-    while True:
-        with _on_disk():
-            handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                is_taken, changed = _try(handle, name), os.fstat(handle).st_mtime_ns
-            except BaseException:
-                os.close(handle)
-                raise
-        if is_taken:
-            return handle
-        os.close(handle)
-        if changed != seen:
-            seen, seen_at = changed, time.monotonic()
-        if time.monotonic() - seen_at > SILENT_SECONDS:
-            raise _Unkept(f"the process that prepares them is silent for {SILENT_SECONDS:.0f} s")
-        heartbeat()
-        time.sleep(_POLL_SECONDS)
-
-
-def _try(handle: int, name: Path) -> bool:
-    """Return whether the lock is ours: that of the file that still has the name, which its last holder removed."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    try:
-        return os.path.samestat(os.fstat(handle), name.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _sign_of_life(name: Path, heartbeat: Beat) -> Beat:
-    """Return a heartbeat that also touches the lock, once a second at most."""
-    touched_at = float("-inf")
-
-    def beat() -> None:
-        nonlocal touched_at
-        heartbeat()
-        if time.monotonic() - touched_at > 1:
-            touched_at = time.monotonic()
-            with contextlib.suppress(OSError):
-                os.utime(name)
-
-    return beat
