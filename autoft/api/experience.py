@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from autoft.api.folder import EXPERIENCE, dataset_path, read_search
+from autoft.api.folder import EXPERIENCE, read_search
 from autoft.core.configs import SearchConfig
 from autoft.core.errors import ConfigError, DataError, FormatError, WorkError, nearest, one_of
 from autoft.core.metrics import parse_objective
 from autoft.core.storage import Store
-from autoft.data import describe, open_dataset
+from autoft.data import RunRows, describe, open_dataset
 from autoft.record import Record, read_record
 from autoft.space import SearchSpace, shipped_folder
 from autoft.strategies.costs import epoch_cost
@@ -121,8 +121,8 @@ def past_search_of(run: str | Path) -> PastSearch:
     """
     store = Store.open(run)
     config = read_search(store, run)
-    facts = facts_of(dataset_path(store, config.fingerprint)) if config.fingerprint.isalnum() else DataFacts()
-    return _past_search(config, read_record(store), facts)
+    known = RunRows(store, config.fingerprint).describe() if config.fingerprint.isalnum() else None
+    return _past_search(config, read_record(store), DataFacts(**(known or {})))
 
 
 def _past_search(config: SearchConfig, record: Record, facts: DataFacts) -> PastSearch:

@@ -10,6 +10,7 @@ from typing import Any
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.errors import AutoftError
 from autoft.core.storage import Store
+from autoft.data import RunRows
 from autoft.engine.job import Finalize, Heartbeat, Job, OpenTrial, Report, RunningTrial, WorkerSpec, load_attribute
 from autoft.engine.triallog import TrialLog, trace_name
 
@@ -23,7 +24,8 @@ class WorkerSetup:
     spec: WorkerSpec
     store: Store
     """The run folder."""
-    dataset_path: str
+    fingerprint: str
+    """Of the rows, which lie in it."""
     hang_seconds: float
     cpus: float
     """Cores, and threads, of one trial."""
@@ -37,6 +39,7 @@ class WorkerSession:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
+        self._rows = RunRows(setup.store, setup.fingerprint)
         self._warm: dict[str, Any] = {}
         self._job: Job | None = None
         self._trial: RunningTrial | None = None
@@ -86,7 +89,7 @@ class WorkerSession:
         open_trial: OpenTrial = load_attribute(self._setup.spec.open_trial)
         return open_trial(
             TrialConfig.from_json(job.config, where=f"the configuration of {job.trial}"),
-            dataset_path=self._setup.dataset_path,
+            rows=self._rows,
             store=self._setup.store.within(f"checkpoints/{job.trial}"),
             epochs_recorded=job.epochs_recorded,
             warm=self._warm,
@@ -106,7 +109,7 @@ class WorkerSession:
             TrialConfig.from_json(job.config, where=where),
             trial=job.trial,
             epochs=tuple(EpochResult.from_json(epoch, where=where) for epoch in job.epochs),
-            dataset_path=self._setup.dataset_path,
+            rows=self._rows,
             store=self._setup.store,
             warm=self._warm,
             heartbeat=heartbeat,

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def run(search, store, spec, **more):
-    return run_search(search, store=store, dataset_path="nowhere.arrow", worker=spec, **more)
+    return run_search(search, store=store, worker=spec, **more)
 
 
 def statuses(store):

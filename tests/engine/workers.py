@@ -12,6 +12,7 @@ from typing import Any
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
+from autoft.data import RunRows
 from autoft.engine.job import Heartbeat, KeepTrace
 
 SCRIPT = "script.json"
@@ -90,7 +91,7 @@ class Scripted:
 def open_trial(
     config: TrialConfig,
     *,
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     epochs_recorded: int,
     warm: dict[str, Any],
@@ -106,7 +107,7 @@ def finalize(
     *,
     trial: str,
     epochs: tuple[EpochResult, ...],
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
