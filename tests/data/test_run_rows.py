@@ -159,7 +159,10 @@ def fetch(rows: RunRows, folder: str, results: "multiprocessing.SimpleQueue[tupl
 
         copy_file = move = delete_dir = delete_dir_contents = delete_root_dir_contents = open_append_stream = _unused
         create_dir = delete_file = get_file_info = get_file_info_selector = open_input_stream = _unused
-        open_output_stream = normalize_path = get_type_name = _unused
+        open_output_stream = normalize_path = _unused
+
+        def get_type_name(self) -> str:
+            return "counting"
 
     counted = RunRows(Store(fs.PyFileSystem(Counting()), "run", False), rows.fingerprint)
     results.put((counted.open().num_rows("train"), reads))
@@ -224,7 +227,10 @@ class Refusing(fs.FileSystemHandler):
         raise NotImplementedError
 
     copy_file = move = delete_dir_contents = delete_root_dir_contents = open_append_stream = _unused
-    open_input_stream = normalize_path = get_type_name = _unused
+    open_input_stream = normalize_path = _unused
+
+    def get_type_name(self) -> str:
+        return "refusing"
 
 
 def test_an_upload_that_was_cut_goes_on_with_the_parts_that_lack(
