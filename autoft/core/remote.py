@@ -200,7 +200,7 @@ def _s3(netloc: str, query: str, _: tuple[tuple[str, str], ...]) -> tuple[fs.Fil
         options["region"] = fs.resolve_s3_region(netloc)
     options |= {"request_timeout": SILENT_SECONDS, "connect_timeout": CONNECT_SECONDS}
     options["retry_strategy"] = fs.AwsStandardS3RetryStrategy(max_attempts=2)
-    return fs.S3FileSystem(**options), fs.S3FileSystem(**options, allow_delayed_open=True)
+    return fs.S3FileSystem(**options), fs.S3FileSystem(**options | {"allow_delayed_open": True})
 
 
 def _limited(uri: str, seconds: float) -> str:

@@ -39,7 +39,7 @@ def packed_batches(dataset: Dataset) -> Iterator[pa.RecordBatch]:
         start = size = 0
         paths, hashes = batch["path"].to_pylist(), batch["sha256"].to_pylist()
         for place, (path, sha256) in enumerate(zip(paths, hashes, strict=True), start=1):
-            contents.append(unchanged(Path(path), sha256))
+            contents.append(unchanged(Path(str(path)), str(sha256)))
             size += len(contents[-1])
             if size > BATCH_BYTES or place == batch.num_rows:
                 columns = batch.slice(start, len(contents)).columns
