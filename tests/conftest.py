@@ -35,6 +35,7 @@ RAY_FILES = (
     "tests/api/test_experience.py",
     "tests/api/test_reproduction.py",
     "tests/api/test_search.py",
+    "tests/api/test_storage.py",
     "tests/docs/test_docs.py",
     "tests/engine/test_cluster.py",
     "tests/engine/test_search.py",

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import yaml
 
+from autoft import backbones
 from autoft.core.configs import FORMAT, SearchConfig
 from autoft.core.errors import ConfigError, FormatError
 from autoft.core.jsonable import Json, canonical_json
 from autoft.core.storage import Store
+from autoft.space import SearchSpace
 from autoft.strategies.experience import Experience, from_bytes, to_bytes
 
 EXPERIENCE = "experience.parquet"
 """What the search learns from, beside search.yaml, which has its hash."""
-_FOLDERS = ("data", "results", "logs", "checkpoints")
+_FOLDERS = ("data", "weights", "results", "logs", "checkpoints")
 PACKAGES = ("autoft", "ray", "torch", "torchvision", "timm", "transformers", "hyperopt", "pyarrow", "numpy", "pillow")
 
 
@@ -49,7 +51,7 @@ def _was_cut_off(store: Store) -> bool:
     ours = all(
         re.fullmatch(r"dataset\..*(arrow|partial)" if store.is_local else r"[0-9a-f]{64}", name) for name in rows
     )
-    return bool(rows) and ours and names <= {"data", "quarantine.csv", "environment.json", EXPERIENCE}
+    return bool(rows) and ours and names <= {"data", "weights", "quarantine.csv", "environment.json", EXPERIENCE}
 
 
 def _require_writable(folder: Path, out: str | Path) -> None:
@@ -77,11 +79,13 @@ def read_search(store: Store, run: str | Path) -> SearchConfig:
     Raises:
         FormatError: If the folder is no run, or of a newer format.
     """
-    if not store.exists("search.yaml"):
-        raise FormatError(f"'{run}' is no run: it has no search.yaml. `autoft search DATA --out RUN` makes one.")
     where = store.path("search.yaml")
     try:
         values = yaml.safe_load(store.read("search.yaml"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise FormatError(
+            f"'{run}' is no run: it has no search.yaml. `autoft search DATA --out RUN` makes one."
+        ) from None
     except yaml.YAMLError as error:
         raise FormatError(f"{where} is damaged: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
@@ -168,6 +172,12 @@ def place_dataset(store: Store, prepared: Path, fingerprint: str, *, contents: b
     from autoft.data import RunRows  # costs more than all else that readers of a run need
 
     RunRows(store, fingerprint).place(prepared, contents=contents)
+
+
+def place_weights(store: Store, space: SearchSpace) -> None:
+    """Put pretrained weights that no hub can give into the run, for machines that lack them."""
+    sources = [source for backbone in space.backbones() for source in backbones.needed_files(backbone)]
+    backbones.bring(store, sources)
 
 
 def check_dataset(store: Store, fingerprint: str) -> None:

@@ -16,6 +16,7 @@ from autoft.api.experience import data_name, data_names, learned
 from autoft.api.folder import (
     check_dataset,
     place_dataset,
+    place_weights,
     read_experience,
     read_search,
     remove_run,
@@ -42,7 +43,7 @@ from autoft.api.request import (
 from autoft.api.result import SearchResult
 from autoft.core import catalog
 from autoft.core.configs import Budget, Resources, SearchConfig, StrategyConfig
-from autoft.core.errors import ConfigError, DiskFullError, Interrupted, UserError, WorkError
+from autoft.core.errors import ConfigError, DiskFullError, Interrupted, StorageError, UserError, WorkError
 from autoft.core.metrics import check_limits
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
@@ -282,6 +283,8 @@ def _resumable(run: str | Path) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
         raise Interrupted(f"Interrupted; all that was reached is kept. Go on with: {line}") from error
+    except StorageError as error:
+        raise StorageError(f"{error} Go on with: {line}") from error
     except DiskFullError as error:
         raise DiskFullError(f"{error} Make room, then go on with: {line}") from error
 
@@ -292,15 +295,19 @@ def _lay_run(store: Store, config: SearchConfig, prepared: Prepared, experience:
     `search.yaml` comes last, so that a folder with one is whole.
 
     Raises:
-        WorkError: If the disk refuses; nothing is left then.
+        WorkError: If the disk refuses; nothing is left then. A store that fails keeps what it has got.
     """
     try:
         place_dataset(store, prepared.path, prepared.fingerprint)
+        if not store.is_local:
+            place_weights(store, SearchSpace.from_json(config.space))
         write_quarantine(store, [(row.row, row.reason) for row in prepared.quarantine])
         write_environment(store)
         if experience is not None:
             config = dataclasses.replace(config, experience=write_experience(store, experience))
         write_search(store, config)
+    except StorageError:
+        raise  # what was uploaded stays: the same command goes on with what lacks
     except OSError as error:
         with contextlib.suppress(OSError):
             remove_run(store)

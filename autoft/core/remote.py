@@ -36,6 +36,7 @@ _FLAT = ("s3", "gcs", "abfs")
 """Kinds of file systems, as pyarrow calls them, that have no folders to be made."""
 _SECRET = re.compile(r"key|secret|token|passw|credential|sas|signature", re.IGNORECASE)
 _UNKNOWN_BUCKET = re.compile(r"NO_SUCH_BUCKET|bucket does not exist|specified bucket", re.IGNORECASE)
+_GONE = re.compile(r"RESOURCE_NOT_FOUND|NO_SUCH_KEY|HTTP status 404")
 _DENIED = re.compile(
     r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|INVALID_CLIENT_TOKEN|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|TOKEN_EXPIRED"
     r"|MISSING_AUTH|NOT_SIGNED_UP|UNAUTHENTICATED|PERMISSION_DENIED|HTTP status 40[13]|[Cc]redentials|authentication"
@@ -140,6 +141,8 @@ def patiently(uri: str, call: Callable[[], T]) -> T:
             reason = str(error).rstrip(". ")
             if _UNKNOWN_BUCKET.search(reason):
                 raise StorageError(_unknown_bucket(uri)) from error
+            if _GONE.search(reason):  # it was removed between two requests of one call
+                raise FileNotFoundError(f"There is no such file any more: {reason}") from error
             if _DENIED.search(reason):
                 raise StorageError(_denied(uri, reason)) from error
             if not _PASSES.search(reason):

@@ -1,4 +1,4 @@
-"""Tables that are made once on this machine and mapped into memory by every process that needs them again.
+"""Tables, and files, that are made once on this machine and mapped into memory by who needs them again.
 
 Each is an Arrow IPC file, named by the digest of its key: JSON that says what it holds and what made it. A file holds
 its key and a checksum of every batch, so one that is cut, damaged or foreign is made again. What lies here can be
@@ -113,6 +113,54 @@ class Shelf:
             return in_memory(make(heartbeat), schema)
         return found
 
+    def file(
+        self,
+        name: str,
+        make: Callable[[Path, Beat], None],
+        *,
+        is_whole: Callable[[Path], bool],
+        num_bytes: int,
+        heartbeat: Beat = lambda: None,
+    ) -> Path:
+        """Return the file of a name, which one process of this machine makes while the others wait for it.
+
+        Args:
+            name: The file's.
+            make: Called to write the file at a path, if there is none that is whole.
+            is_whole: Says whether a file holds what it should.
+            num_bytes: What it will take.
+            heartbeat: Called while it is made or waited for.
+
+        Raises:
+            OSError: If it cannot be kept.
+        """
+        path = self._folder / name
+        try:
+            if not is_whole(path):
+                if not self._limit_bytes:
+                    raise _Unkept(self._bound())
+                with self._lock(path, heartbeat) as sign_of_life:
+                    if not is_whole(path):
+                        self._make_file(path, make, num_bytes, sign_of_life)
+        except _Unkept as reason:
+            raise OSError(str(reason)) from reason
+        with contextlib.suppress(OSError):  # another user's: its age is not ours to change
+            os.utime(path)
+        return path
+
+    def _make_file(self, path: Path, make: Callable[[Path, Beat], None], num_bytes: int, beat: Beat) -> None:
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            with _on_disk():
+                self._sweep()
+                self._make_room(num_bytes)
+            make(part, beat)
+            with _on_disk():
+                part.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
     def _opened(self, path: Path, schema: pa.Schema, heartbeat: Beat) -> Shelved | None:
         """Return the table of a file, checked to its last byte, or None where there is none or it is not whole."""
         try:
@@ -158,12 +206,12 @@ class Shelf:
             _Unkept: If they do not.
         """
         while True:
-            files = [(path, status) for path, status in self._files() if path.suffix in (".arrow", ".part")]
+            files = [(path, status) for path, status in self._files() if path.suffix != ".lock"]
             over = sum(status.st_size for _, status in files) + more - self._limit_bytes
             lacking = self._spare_bytes + more - shutil.disk_usage(self._folder).free
             if over <= 0 and lacking <= 0:
                 return
-            old = {path: status for path, status in files if path.suffix == ".arrow"}
+            old = {path: status for path, status in files if path.suffix != ".part"}
             if max(over, lacking) > sum(status.st_size for status in old.values()):
                 raise _Unkept(self._bound() if over > 0 else self._spare())
             min(old, key=lambda path: old[path].st_mtime_ns).unlink(missing_ok=True)

@@ -21,6 +21,9 @@ from autoft.core.paths import local_path
 
 T = TypeVar("T")
 _CHUNK_BYTES = 16 * 2**20
+_THREADS = 8
+_MANY = 4
+"""Files that are worth threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +194,24 @@ class Store:
         """Remove a file or a folder with all in it; one that is not there is no error."""
         info = self._info(name)
         if info.type == fs.FileType.Directory:
-            self._patiently(lambda: self._gone(self.filesystem.delete_dir, name))
+            self.delete_folder(name)
         elif info.type == fs.FileType.File:
             self.delete_files(name)
 
     def delete_files(self, *names: str) -> None:
-        """Remove files that are there, or were until another removed them."""
-        for path in names:
-            self._patiently(partial(self._gone, self.filesystem.delete_file, path))
+        """Remove files, many of an object store side by side; one that is not there is no error."""
+        removals = [partial(self._gone, self.filesystem.delete_file, name) for name in names]
+        if self.is_local or len(names) < _MANY:
+            for removal in removals:
+                self._patiently(removal)
+        else:
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix="autoft-delete") as pool:
+                for _ in pool.map(self._patiently, removals):
+                    pass
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder with all in it; one that is not there is no error."""
+        self._patiently(lambda: self._gone(self.filesystem.delete_dir, name))
 
     def sweep(self, folder: str = "") -> None:
         """Remove from a local folder what kills left of writes that were never published; none may be under way."""
@@ -244,7 +257,7 @@ def joined(uri: str, name: str) -> str:
     """Return what names a file or folder within the folder that a path or URI names."""
     base, mark, query = uri.partition("?")
     if "://" not in base:
-        return f"{uri}/{name}"
+        return f"{uri.rstrip('/')}/{name}"
     return f"{base.rstrip('/')}/{quote(name)}{mark}{query}"
 
 

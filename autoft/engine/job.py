@@ -143,6 +143,8 @@ class Report:
     """Of a failure, in words."""
     disk_full: bool = False
     """The failure is the disk's, not the trial's."""
+    store_lost: bool = False
+    """The failure is of the store that the run lies in, not the trial's."""
     discard_worker: bool = False
     """The failure may have left this process unusable."""
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoft.core.configs import Budget, ExecutionPolicy, SearchConfig
-from autoft.core.errors import Interrupted, WorkError
+from autoft.core.errors import Interrupted, StorageError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.progress import Listener
 from autoft.core.seeds import generator
@@ -20,7 +20,7 @@ from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
 from autoft.engine.interruption import Interruption, interruptible
 from autoft.engine.job import WorkerSpec
-from autoft.engine.keeping import prune_checkpoints, sweep
+from autoft.engine.keeping import Keeper, sweep
 from autoft.engine.ledger import Entry, Ledger
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.engine.session import WorkerSetup
@@ -238,6 +238,8 @@ def _writer(store: Store) -> Iterator[RecordWriter]:
     """Open the record; a disk that refuses is an error of work, whose text names the folder."""
     try:
         writer = RecordWriter(store)
+    except StorageError:
+        raise
     except OSError as error:
         raise WorkError(f"The record in {store.path()} cannot be written: {error}.") from error
     try:
@@ -269,9 +271,11 @@ def _append_clock(writer: RecordWriter, clock: Clock) -> None:
 
 
 def _pruner(store: Store, ledger: Ledger, keep: int) -> Callable[[], None]:
+    keeper = Keeper(store)
+
     def prune() -> None:
         leading = ledger.ranking(finished_only=True)[:keep]
-        unfinished = {e.view.trial for e in ledger.entries if e.view.status in ("running", "paused")}
-        prune_checkpoints(store, leading=leading, unfinished=unfinished)
+        finished = {e.view.trial for e in ledger.entries if e.view.status not in ("running", "paused")}
+        keeper.prune(leading=leading, finished=finished)
 
     return prune

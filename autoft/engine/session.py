@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from autoft.backbones import weights_of
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
-from autoft.core.errors import AutoftError
+from autoft.core.errors import AutoftError, StorageError
 from autoft.core.storage import Store
 from autoft.data import RunRows
 from autoft.engine.job import Finalize, Heartbeat, Job, OpenTrial, Report, RunningTrial, WorkerSpec, load_attribute
@@ -59,7 +60,11 @@ class WorkerSession:
             if self._log is None:
                 self._log = TrialLog(self._setup.store, job.trial)
             log = self._log
-            with log.captured(), log.watch(self._setup.hang_seconds) as watch:
+            with (
+                log.captured(),
+                log.watch(self._setup.hang_seconds) as watch,
+                weights_of(self._setup.store, watch.heartbeat),
+            ):
                 return self._attempt(job, watch.heartbeat, log)
         except OSError as error:
             return self._failed(job, error)
@@ -124,6 +129,7 @@ class WorkerSession:
             trial=job.trial,
             reason=describe(error),
             disk_full=is_disk_full(error),
+            store_lost=isinstance(error, StorageError),
             discard_worker=spoils_process(error),
         )
         error.__traceback__ = None  # its frames hold the tensors of the failed trial
