@@ -34,6 +34,7 @@ from autoft.core.configs import (
 )
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
+from autoft.data import RunRows
 from autoft.engine.job import Heartbeat, KeepTrace, WorkerSpec
 from autoft.engine.search import run_search
 from autoft.record import read_record
@@ -76,7 +77,7 @@ class Idle:
 def open_trial(
     config: TrialConfig,
     *,
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     epochs_recorded: int,
     warm: dict[str, Any],
@@ -93,7 +94,7 @@ def finalize(
     *,
     trial: str,
     epochs: tuple[EpochResult, ...],
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
@@ -135,7 +136,7 @@ def run_autoft(folder: Path) -> None:
     """
     store = Store.open(folder)
     worker = WorkerSpec(open_trial="benchmarks.overhead:open_trial", finalize="benchmarks.overhead:finalize")
-    run_search(idle_search(), store=store, dataset_path="nothing", worker=worker)
+    run_search(idle_search(), store=store, worker=worker)
     trials = [row for row in read_record(store).trials if row.kind == "trial"]
     if len(trials) != NUM_TRIALS or any(len(row.epochs) != NUM_EPOCHS for row in trials):
         raise RuntimeError("The search did not train what was to be measured.")

@@ -12,6 +12,7 @@ from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.core.seeds import derive_seed
 from autoft.core.storage import Store
+from autoft.data import RunRows
 from autoft.space import Choice, SearchSpace
 from benchmarks.experience_sets import METRIC
 
@@ -21,7 +22,8 @@ class Setting:
     """What all trials of a search share."""
 
     space: Json
-    dataset: str
+    run: str
+    """Whose rows they are."""
     fingerprint: str
     store: str
     """Folder of the checkpoints."""
@@ -29,6 +31,11 @@ class Setting:
     seed: int
     began: float
     """Seconds since 1970."""
+
+    @property
+    def rows(self) -> RunRows:
+        """What is trained on."""
+        return RunRows(Store.open(self.run), self.fingerprint)
 
     def config(self, suggested: Json, trial: str) -> TrialConfig:
         """Return the configuration of what HyperOpt suggests; what the space forbids, it knows nothing of."""
@@ -75,7 +82,7 @@ def trainable(setting: Setting) -> type[tune.Trainable]:
 
             self._trial = trials.open_trial(
                 setting.config(config, self.trial_id),
-                dataset_path=setting.dataset,
+                rows=setting.rows,
                 store=Store.open(setting.store).within(f"checkpoints/{self.trial_id}"),
                 epochs_recorded=0,
                 warm=self._warm,

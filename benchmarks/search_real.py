@@ -107,10 +107,10 @@ def run_peer(name: str, data: Path, *, seed: int, seconds: float, folder: Path) 
     from benchmarks.ray_peer import Setting, Watcher, trainable
 
     space = space_of(name)
-    prepared = prepare(data, DataSpec(source=str(data), target="label", seed=seed), out=folder)
+    prepared = prepare(data, DataSpec(source=str(data), target="label", seed=seed), out=folder / "data")
     setting = Setting(
         space=space.to_json(),
-        dataset=str(prepared.path),
+        run=str(folder),
         fingerprint=prepared.fingerprint,
         store=str(folder / "peer"),
         epochs=EPOCHS,
@@ -140,7 +140,7 @@ def run_peer(name: str, data: Path, *, seed: int, seconds: float, folder: Path) 
         raise RuntimeError(f"On {name} no trial of the peer ended an epoch within {seconds:.0f} s.")
     _, val, winner = max(in_time, key=lambda report: report[1])
     config = TrialConfig.from_json(seen.configs[winner], where=winner)
-    report = trials.test_trial(config, trial=winner, dataset_path=setting.dataset, store=Store.open(setting.store))
+    report = trials.test_trial(config, trial=winner, rows=setting.rows, store=Store.open(setting.store))
     ray.shutdown()
     return {
         "test": report["metrics"]["accuracy"]["value"],

@@ -20,6 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from autoft.api import SearchResult
+    from tests.s3 import Server
 
 # A shell that runs the tests in the background, or nohup, has signals ignored in them and in what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,6 +35,7 @@ RAY_FILES = (
     "tests/api/test_experience.py",
     "tests/api/test_reproduction.py",
     "tests/api/test_search.py",
+    "tests/api/test_storage.py",
     "tests/docs/test_docs.py",
     "tests/engine/test_cluster.py",
     "tests/engine/test_search.py",
@@ -66,6 +68,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     return ByFile(config, log)
 
 
+S3_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test-key-id",
+    "AWS_SECRET_ACCESS_KEY": "test-secret-key",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""What reaches the S3 server of loopback, also from the workers of the session's Ray."""
 TINY_IMAGE_BACKBONE = {"name": "timm:test_resnet", "weights": "none", "input_size": 32}
 COLOURS = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
 WORDS = {"bad": ("dull", "weak", "boring", "poor"), "good": ("fine", "strong", "moving", "great")}
@@ -103,8 +111,16 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("AUTOFT_CACHE", str(base / "autoft-cache"))
         patch.setenv("HF_HOME", str(base / "no-hub"))
         patch.setenv("TORCH_HOME", str(base / "no-torch-hub"))
-        for variable in ("AUTOFT_CACHE_GB", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        for variable in (
+            "AUTOFT_CACHE_GB",
+            "HF_HUB_CACHE",
+            "HUGGINGFACE_HUB_CACHE",
+            "AWS_PROFILE",
+            "AWS_SESSION_TOKEN",
+        ):
             patch.delenv(variable, raising=False)
+        for variable, value in S3_ENVIRONMENT.items():
+            patch.setenv(variable, value)
         yield
 
 
@@ -200,3 +216,20 @@ def finished(search_here: Callable[..., "SearchResult"]) -> "SearchResult":
     # Random draws: what leans toward the default is as good as it on these colours, and then there is nothing to learn.
     options: dict[str, Any] = {"searcher": "random", "resources": autoft.Resources(), "keep": 10, "profile": True}
     return search_here(budget=autoft.Budget(trials=4, epochs=3), **options)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator["Server"]:
+    """Run an S3 server of loopback."""
+    from tests.s3 import Server
+
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_server: "Server") -> "Server":
+    """Return the S3 server, which answers as it should and has a new bucket; `s3.uri("run")` names a folder in it."""
+    s3_server.renew()
+    return s3_server

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoft.api.folder import find_dataset
 from autoft.api.result import SearchResult
 from autoft.api.searching import search
 from autoft.core.cache import cache_folder
@@ -11,7 +10,7 @@ from autoft.core.configs import Budget
 from autoft.core.jsonable import Json
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
-from autoft.data import packaged
+from autoft.data import RunRows, packaged
 
 KEEP_ALL = 100
 
@@ -86,6 +85,6 @@ def _test(result: SearchResult, trial: str) -> Json:
 
     store = Store.open(result.folder)
     config = result.trial(trial).configuration
-    path = find_dataset(store, result.search.fingerprint)
-    metrics: Json = test_trial(config, trial=trial, dataset_path=str(path), store=store)["metrics"]
+    rows = RunRows(store, result.search.fingerprint)
+    metrics: Json = test_trial(config, trial=trial, rows=rows, store=store)["metrics"]
     return metrics

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from autoft.api.folder import EXPERIENCE, dataset_path, read_search
+from autoft.api.folder import EXPERIENCE, read_search
 from autoft.core.configs import SearchConfig
 from autoft.core.errors import ConfigError, DataError, FormatError, WorkError, nearest, one_of
 from autoft.core.metrics import parse_objective
-from autoft.core.storage import Store
-from autoft.data import describe, open_dataset
+from autoft.core.storage import Store, joined
+from autoft.data import RunRows, describe, open_dataset
 from autoft.record import Record, read_record
 from autoft.space import SearchSpace, shipped_folder
 from autoft.strategies.costs import epoch_cost
@@ -121,8 +121,8 @@ def past_search_of(run: str | Path) -> PastSearch:
     """
     store = Store.open(run)
     config = read_search(store, run)
-    facts = facts_of(dataset_path(store, config.fingerprint)) if config.fingerprint.isalnum() else DataFacts()
-    return _past_search(config, read_record(store), facts)
+    known = RunRows(store, config.fingerprint).describe() if config.fingerprint.isalnum() else None
+    return _past_search(config, read_record(store), DataFacts(**(known or {})))
 
 
 def _past_search(config: SearchConfig, record: Record, facts: DataFacts) -> PastSearch:
@@ -158,8 +158,8 @@ def _found(source: str | Path, *, task: str | None = None) -> Experience:
     if store.exists("search.yaml"):
         return Experience.of([past_search_of(source)])
     names = store.list()
-    runs = [f"{text.rstrip('/')}/{name}" for name in names if store.exists(f"{name}/search.yaml")]
-    files = [f"{text.rstrip('/')}/{name}" for name in names if name.endswith(".parquet")]
+    runs = [joined(text, name) for name in names if store.exists(f"{name}/search.yaml")]
+    files = [joined(text, name) for name in names if name.endswith(".parquet")]
     if not runs and not files:
         raise ConfigError(f"'{source}' is no run, holds none, and is no experience file (*.parquet).")
     found = [past_search_of(run) for run in runs]

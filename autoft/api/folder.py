@@ -6,24 +6,25 @@ import hashlib
 import io
 import os
 import platform
+import re
 import shlex
-import shutil
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import yaml
 
-from autoft.core.cache import cache_folder
+from autoft import backbones
 from autoft.core.configs import FORMAT, SearchConfig
 from autoft.core.errors import ConfigError, FormatError
 from autoft.core.jsonable import Json, canonical_json
 from autoft.core.storage import Store
+from autoft.space import SearchSpace
 from autoft.strategies.experience import Experience, from_bytes, to_bytes
 
 EXPERIENCE = "experience.parquet"
 """What the search learns from, beside search.yaml, which has its hash."""
-_FOLDERS = ("data", "results", "logs", "checkpoints")
+_FOLDERS = ("data", "weights", "results", "logs", "checkpoints")
 PACKAGES = ("autoft", "ray", "torch", "torchvision", "timm", "transformers", "hyperopt", "pyarrow", "numpy", "pillow")
 
 
@@ -47,8 +48,10 @@ def _was_cut_off(store: Store) -> bool:
     """Return whether a folder holds what a search lays before search.yaml, its rows first, and nothing else."""
     names = set(store.list())
     rows = store.list("data")
-    ours = all(name.startswith("dataset.") and name.endswith((".arrow", ".partial")) for name in rows)
-    return bool(rows) and ours and names <= {"data", "quarantine.csv", "environment.json", EXPERIENCE}
+    ours = all(
+        re.fullmatch(r"dataset\..*(arrow|partial)" if store.is_local else r"[0-9a-f]{64}", name) for name in rows
+    )
+    return bool(rows) and ours and names <= {"data", "weights", "quarantine.csv", "environment.json", EXPERIENCE}
 
 
 def _require_writable(folder: Path, out: str | Path) -> None:
@@ -76,11 +79,13 @@ def read_search(store: Store, run: str | Path) -> SearchConfig:
     Raises:
         FormatError: If the folder is no run, or of a newer format.
     """
-    if not store.exists("search.yaml"):
-        raise FormatError(f"'{run}' is no run: it has no search.yaml. `autoft search DATA --out RUN` makes one.")
     where = store.path("search.yaml")
     try:
         values = yaml.safe_load(store.read("search.yaml"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise FormatError(
+            f"'{run}' is no run: it has no search.yaml. `autoft search DATA --out RUN` makes one."
+        ) from None
     except yaml.YAMLError as error:
         raise FormatError(f"{where} is damaged: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
@@ -162,50 +167,25 @@ def remove_run(store: Store) -> None:
             Path(store.path()).rmdir()
 
 
-def dataset_path(store: Store, fingerprint: str) -> Path:
-    """Return where workers find the prepared rows: in the run folder, or in the cache if that is remote."""
-    if store.is_local:
-        return Path(store.path("data/dataset.arrow"))
-    return cache_folder() / "datasets" / fingerprint / "dataset.arrow"
+def place_dataset(store: Store, prepared: Path, fingerprint: str, *, contents: bool = False) -> None:
+    """Put the prepared rows into the run; see `RunRows.place`."""
+    from autoft.data import RunRows  # costs more than all else that readers of a run need
+
+    RunRows(store, fingerprint).place(prepared, contents=contents)
 
 
-def place_dataset(store: Store, prepared: Path, fingerprint: str) -> Path:
-    """Move the prepared rows to `dataset_path`, and beside the record if the run is remote."""
-    target = dataset_path(store, fingerprint)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not store.is_local:
-        store.write("data/dataset.arrow", prepared.read_bytes())
-    for old in target.parent.glob(f"{target.stem}.*.partial"):
-        old.unlink(missing_ok=True)  # a killed search's
-    partial = _partial(target)
-    shutil.move(prepared, partial)
-    partial.replace(target)
-    return target
+def place_weights(store: Store, space: SearchSpace) -> None:
+    """Put pretrained weights that no hub can give into the run, for machines that lack them."""
+    sources = [source for backbone in space.backbones() for source in backbones.needed_files(backbone)]
+    backbones.bring(store, sources)
 
 
-def find_dataset(store: Store, fingerprint: str) -> Path:
-    """Return the prepared rows of an existing run, fetched if they are not here.
+def check_dataset(store: Store, fingerprint: str) -> None:
+    """Find that an existing run has its rows.
 
     Raises:
         FormatError: If the run has lost them, they are damaged, or they are another search's.
     """
-    if not fingerprint.isalnum():
-        raise FormatError(f"The fingerprint in {store.path('search.yaml')} is none: {fingerprint!r}.")
-    target = dataset_path(store, fingerprint)
-    if not target.exists():
-        if not store.exists("data/dataset.arrow"):
-            raise FormatError(f"The run '{store.path()}' has lost data/dataset.arrow, its rows and split.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial(target)
-        partial.write_bytes(store.read("data/dataset.arrow"))
-        partial.replace(target)
-    from autoft.data import open_dataset  # costs more than all else that readers of a run need
+    from autoft.data import RunRows
 
-    if open_dataset(target).fingerprint != fingerprint:
-        raise FormatError(f"'{target}' holds other rows than the search began with (its fingerprint differs).")
-    return target
-
-
-def _partial(target: Path) -> Path:
-    """Return where a file lies until it is whole: what is cut off is never taken for it."""
-    return target.with_suffix(f".{os.getpid()}.partial")
+    RunRows(store, fingerprint).check()

@@ -80,7 +80,8 @@ def reproduce(
             row = _row("data fingerprint", expected, prepared.fingerprint, "differs")
             return Reproduction(matches=False, exact=True, rows=[row], notes=["These are not the data of the search."])
         store = Store.open(out if out is not None else scratch / "checkpoints")
-        return _train_and_compare(recorded, reported, prepared.path, store, listener)
+        with backbones.weights_of(_run_of(config)):
+            return _train_and_compare(recorded, reported, prepared.path, store, listener)
 
 
 def _train_and_compare(
@@ -175,6 +176,14 @@ def _read(config: str | Path, trial: str | None) -> tuple[TrialConfig, Json]:
     if not path.is_file():
         raise FormatError(f"There is no configuration '{config}'; a search writes one to RUN/best/config.yaml.")
     return parse_config(path.read_text(encoding="utf-8", errors="replace"), where=str(config))
+
+
+def _run_of(config: str | Path) -> Store:
+    """Return the run folder of a configuration, which may have brought its weights along: of itself, or of a bundle."""
+    if Store.open(config).exists("search.yaml"):
+        return Store.open(config)
+    path = Path(config).absolute()
+    return Store.open((path if path.is_dir() else path.parent).parent)
 
 
 def _spec(recorded: TrialConfig, data: Any) -> DataSpec:

@@ -14,8 +14,9 @@ from autoft.api.arguments import check_arguments
 from autoft.api.data_request import data_spec, refuse_within, split_overrides, with_options
 from autoft.api.experience import data_name, data_names, learned
 from autoft.api.folder import (
-    find_dataset,
+    check_dataset,
     place_dataset,
+    place_weights,
     read_experience,
     read_search,
     remove_run,
@@ -42,7 +43,7 @@ from autoft.api.request import (
 from autoft.api.result import SearchResult
 from autoft.core import catalog
 from autoft.core.configs import Budget, Resources, SearchConfig, StrategyConfig
-from autoft.core.errors import ConfigError, DiskFullError, Interrupted, UserError, WorkError
+from autoft.core.errors import ConfigError, DiskFullError, Interrupted, StorageError, UserError, WorkError
 from autoft.core.metrics import check_limits
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
@@ -206,13 +207,12 @@ def search(
         probing = probes_sample(prepared.num_rows["train"])
         for line in (*prepared.describe(), *prepared.warnings, *left_out, *probing, *_learning(experience, config)):
             _say(listener, "reading the data", start, line, lasting=True)
-        path, config = _lay_run(store, config, prepared, experience)
+        config = _lay_run(store, config, prepared, experience)
     try:
         with _resumable(out):
             run_search(
                 config,
                 store=store,
-                dataset_path=str(path),
                 listener=listener,
                 evidence=read_experience(store, config),
                 strategy=strategy,
@@ -255,7 +255,7 @@ def resume(
     strategy = resumed_strategy(config, {"searcher": searcher, "scheduler": scheduler})
     asked = config if budget is None else grown(config, budget)
     check_request(asked.resources, asked.address)
-    path = find_dataset(store, asked.fingerprint)
+    check_dataset(store, asked.fingerprint)
     evidence = read_experience(store, asked)
     if asked != config:
         lock = WriterLock(store.within("results"))
@@ -267,7 +267,6 @@ def resume(
         run_search(
             asked,
             store=store,
-            dataset_path=str(path),
             listener=listener,
             evidence=evidence,
             strategy=strategy,
@@ -284,32 +283,36 @@ def _resumable(run: str | Path) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
         raise Interrupted(f"Interrupted; all that was reached is kept. Go on with: {line}") from error
+    except StorageError as error:
+        raise StorageError(f"{error} Go on with: {line}") from error
     except DiskFullError as error:
         raise DiskFullError(f"{error} Make room, then go on with: {line}") from error
 
 
-def _lay_run(
-    store: Store, config: SearchConfig, prepared: Prepared, experience: Experience | None
-) -> tuple[Path, SearchConfig]:
-    """Make the run folder and return where the rows lie, and the search with the hash of what it learns from.
+def _lay_run(store: Store, config: SearchConfig, prepared: Prepared, experience: Experience | None) -> SearchConfig:
+    """Make the run folder and return the search with the hash of what it learns from.
 
     `search.yaml` comes last, so that a folder with one is whole.
 
     Raises:
-        WorkError: If the disk refuses; nothing is left then.
+        WorkError: If the disk refuses; nothing is left then. A store that fails keeps what it has got.
     """
     try:
-        path = place_dataset(store, prepared.path, prepared.fingerprint)
+        place_dataset(store, prepared.path, prepared.fingerprint)
+        if not store.is_local:
+            place_weights(store, SearchSpace.from_json(config.space))
         write_quarantine(store, [(row.row, row.reason) for row in prepared.quarantine])
         write_environment(store)
         if experience is not None:
             config = dataclasses.replace(config, experience=write_experience(store, experience))
         write_search(store, config)
+    except StorageError:
+        raise  # what was uploaded stays: the same command goes on with what lacks
     except OSError as error:
         with contextlib.suppress(OSError):
             remove_run(store)
         raise WorkError(f"The output folder '{store.path()}' cannot be written: {error.strerror or error}.") from error
-    return path, config
+    return config
 
 
 def _learning(experience: Experience | None, config: SearchConfig) -> Iterator[str]:

@@ -5,14 +5,15 @@ Importing this room, and `locate`, load neither torch nor timm nor transformers.
 
 from typing import TYPE_CHECKING
 
-from autoft.backbones.locate import locate
+from autoft.backbones.locate import locate, needed_files
 from autoft.backbones.sources import WeightsSource
+from autoft.backbones.travelling import bring, weights_of
 from autoft.core.jsonable import Json
 
 if TYPE_CHECKING:
     from autoft.backbones.backbone import Backbone
 
-__all__ = ["Backbone", "WeightsSource", "build", "locate", "rebuild"]
+__all__ = ["Backbone", "WeightsSource", "bring", "build", "locate", "needed_files", "rebuild", "weights_of"]
 
 
 def build(config: Json, *, pretrained: bool = True) -> "Backbone":

@@ -1,5 +1,6 @@
 """From a backbone's configuration to the place of its weights, without torch and at once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from autoft.backbones.reach import hub_endpoint, why_unreachable
@@ -13,6 +14,7 @@ from autoft.backbones.sources import (
     given_weights,
     weights_file,
 )
+from autoft.backbones.travelling import brought
 from autoft.core import catalog
 from autoft.core.errors import WeightsError
 from autoft.core.jsonable import Json
@@ -23,7 +25,8 @@ NO_WEIGHTS = "none"
 def locate(config: Json) -> WeightsSource:
     """Return where the weights of a recipe's section `backbone` come from; ends within seconds.
 
-    A path that is given comes first, then a package, then the hub's cache on this disk, then the hub itself.
+    A path that is given comes first, then a package, what a run has brought along (see `travelling`), the hub's cache
+    on this disk, and the hub itself.
 
     Raises:
         ConfigError: If there is no such backbone.
@@ -34,13 +37,33 @@ def locate(config: Json) -> WeightsSource:
     if weights == NO_WEIGHTS:
         source = WeightsSource(kind="none", path=None, description="random weights")
     elif weights is not None:
-        path = given_weights(weights, name)
-        source = WeightsSource(kind="file", path=path, description=f"file {path}")
+        source = _given(weights, name)
     else:
         return _own(entry, weights_needed=True)
     if name.startswith("hf:"):
         model_files(entry, source)
     return source
+
+
+def needed_files(config: Json) -> Iterator[tuple[str, str | None, WeightsSource]]:
+    """Yield all that a backbone is built from: its name, its setting `weights`, and where these files come from.
+
+    Raises:
+        WeightsError: As `locate`.
+    """
+    name, weights = str(config["name"]), config.get("weights")
+    source = locate(config)
+    yield name, weights, source
+    if name.startswith("hf:") and (files := model_files(catalog.entry("backbone", name), source)) is not source:
+        yield name, None, files
+
+
+def _given(weights: str, name: str) -> WeightsSource:
+    """Return weights that a person gave: at their path, or as the run has brought them along."""
+    if not Path(weights).expanduser().exists() and (source := brought(name, weights)):
+        return source
+    path = given_weights(weights, name)
+    return WeightsSource(kind="file", path=path, description=f"file {path}")
 
 
 def model_files(entry: catalog.Entry, weights: WeightsSource) -> WeightsSource:
@@ -64,6 +87,8 @@ def _own(entry: catalog.Entry, *, weights_needed: bool) -> WeightsSource:
     package = PACKAGES.get(packaged_name(entry))
     if package is not None and (path := package.find()):
         return WeightsSource(kind="package", path=path, description=f"package {package.distribution}")
+    if package is not None and (source := brought(entry.name, None)):
+        return source
     return _from_hub(entry, weights_needed=weights_needed)
 
 

@@ -15,6 +15,7 @@ from autoft.cli.output import emit, on_terminal, say
 from autoft.cli.results import print_footnotes, print_leaderboard
 from autoft.cli.searchfile import META_KEY, apply_file
 from autoft.core.errors import Interrupted
+from autoft.core.storage import joined
 
 if TYPE_CHECKING:
     from autoft.api import SearchResult
@@ -363,7 +364,8 @@ def print_result(result: "SearchResult") -> None:
     print_footnotes(result)
     if len(shown) < len(rows):
         say(f"{len(rows) - len(shown)} more rows: autoft leaderboard {result.folder}")
-    emit(f"\nBest model: {result.folder}/best")
+    best = joined(result.folder, "best")
+    emit(f"\nBest model: {best}")
     if result.search.profile:
         say(f"Profiler trace: {result.folder}/logs/t0001.trace.json.gz")
-    say(f"Predict with it: autoft predict {shlex.quote(f'{result.folder}/best')} INPUT...")
+    say(f"Predict with it: autoft predict {shlex.quote(best)} INPUT...")

@@ -48,6 +48,10 @@ class DiskFullError(WorkError):
     """No room on the disk in the middle of the work; what was reached is kept, and goes on once there is room."""
 
 
+class StorageError(WorkError, OSError):
+    """A store that does not answer, or refuses; what was reached is kept, and goes on once it answers again."""
+
+
 class Interrupted(AutoftError):
     """A search that the person stopped; its state is kept, and its text says so and gives the line that resumes it."""
 

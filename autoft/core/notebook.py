@@ -1,15 +1,14 @@
 """What a machine was found to do: small JSON notes in the cache folder, so that it is found out once a node."""
 
-import fcntl
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 from autoft.core.cache import cache_folder
 from autoft.core.configs import FORMAT
+from autoft.core.filelock import file_lock
 from autoft.core.jsonable import Json, canonical_json, digest
 from autoft.core.storage import Store
 
@@ -55,25 +54,14 @@ def alone(topic: str, key: Json, *, waits: bool = True) -> Iterator[bool]:
         key: As of the note.
         waits: Whether to wait for another process that is at it; else False is given where there is one.
     """
-    path = _path(topic, key).with_suffix(".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError:
-        yield True  # A cache folder that cannot be written is shared with nobody.
-        return
-    with file:
-        yield _locked(file, waits=waits)
-
-
-def _locked(file: IO[str], *, waits: bool) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # A file system without locks.
-    return True
+    with ExitStack() as held:
+        try:
+            is_alone = held.enter_context(file_lock(_path(topic, key).with_suffix(".lock"), waits=waits)) is not None
+        except OSError:
+            is_alone = (
+                True  # A cache folder that cannot be written is shared with nobody; who is silent is not waited for.
+            )
+        yield is_alone
 
 
 def _path(topic: str, key: Json) -> Path:

@@ -1,4 +1,4 @@
-"""Tables that are made once on this machine and mapped into memory by every process that needs them again.
+"""Tables, and files, that are made once on this machine and mapped into memory by who needs them again.
 
 Each is an Arrow IPC file, named by the digest of its key: JSON that says what it holds and what made it. A file holds
 its key and a checksum of every batch, so one that is cut, damaged or foreign is made again. What lies here can be
@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import shutil
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,28 +18,22 @@ from pathlib import Path
 import pyarrow as pa
 
 from autoft.core.cache import prepared_folder, prepared_limit_bytes
+from autoft.core.filelock import SILENT_SECONDS, Beat, file_lock
 from autoft.core.jsonable import Json, canonical_json, digest
 from autoft.core.mapped import MappedFile
 
-if sys.platform != "win32":
-    import fcntl
-
 _log = logging.getLogger(__name__)
 
-Beat = Callable[[], None]
 Make = Callable[[Beat], Iterator[pa.RecordBatch]]
 """Yields the batches of a table; calls what it is given after every piece of work."""
 
 SPARE_BYTES = 2 * 2**30
 """What is left free on the disk, whatever the limit."""
-SILENT_SECONDS = 300.0
-"""A process that builds a table and gives no sign of life for so long is not waited for."""
 
 _KEY = b"autoft"
 _CHECKSUM = b"crc32"
 _FRAME_BYTES = 8192
 """More than a batch adds to a file beside its own bytes: the schema with the key, and its part of the footer."""
-_POLL_SECONDS = 0.1
 
 
 class _Unkept(Exception):
@@ -120,6 +113,54 @@ class Shelf:
             return in_memory(make(heartbeat), schema)
         return found
 
+    def file(
+        self,
+        name: str,
+        make: Callable[[Path, Beat], None],
+        *,
+        is_whole: Callable[[Path], bool],
+        num_bytes: int,
+        heartbeat: Beat = lambda: None,
+    ) -> Path:
+        """Return the file of a name, which one process of this machine makes while the others wait for it.
+
+        Args:
+            name: The file's.
+            make: Called to write the file at a path, if there is none that is whole.
+            is_whole: Says whether a file holds what it should.
+            num_bytes: What it will take.
+            heartbeat: Called while it is made or waited for.
+
+        Raises:
+            OSError: If it cannot be kept.
+        """
+        path = self._folder / name
+        try:
+            if not is_whole(path):
+                if not self._limit_bytes:
+                    raise _Unkept(self._bound())
+                with self._lock(path, heartbeat) as sign_of_life:
+                    if not is_whole(path):
+                        self._make_file(path, make, num_bytes, sign_of_life)
+        except _Unkept as reason:
+            raise OSError(str(reason)) from reason
+        with contextlib.suppress(OSError):  # another user's: its age is not ours to change
+            os.utime(path)
+        return path
+
+    def _make_file(self, path: Path, make: Callable[[Path, Beat], None], num_bytes: int, beat: Beat) -> None:
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            with _on_disk():
+                self._sweep()
+                self._make_room(num_bytes)
+            make(part, beat)
+            with _on_disk():
+                part.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
     def _opened(self, path: Path, schema: pa.Schema, heartbeat: Beat) -> Shelved | None:
         """Return the table of a file, checked to its last byte, or None where there is none or it is not whole."""
         try:
@@ -165,12 +206,12 @@ class Shelf:
             _Unkept: If they do not.
         """
         while True:
-            files = [(path, status) for path, status in self._files() if path.suffix in (".arrow", ".part")]
+            files = [(path, status) for path, status in self._files() if path.suffix != ".lock"]
             over = sum(status.st_size for _, status in files) + more - self._limit_bytes
             lacking = self._spare_bytes + more - shutil.disk_usage(self._folder).free
             if over <= 0 and lacking <= 0:
                 return
-            old = {path: status for path, status in files if path.suffix == ".arrow"}
+            old = {path: status for path, status in files if path.suffix != ".part"}
             if max(over, lacking) > sum(status.st_size for status in old.values()):
                 raise _Unkept(self._bound() if over > 0 else self._spare())
             min(old, key=lambda path: old[path].st_mtime_ns).unlink(missing_ok=True)
@@ -202,16 +243,10 @@ class Shelf:
         Raises:
             _Unkept: If there can be no lock, or its holder gives no sign of life.
         """
-        name = path.with_suffix(".lock")
-        with _on_disk():
-            self._folder.mkdir(parents=True, exist_ok=True)
-        handle = _taken(name, heartbeat)
-        try:
-            yield _sign_of_life(name, heartbeat)
-        finally:
-            with contextlib.suppress(OSError):
-                name.unlink(missing_ok=True)
-            os.close(handle)
+        with contextlib.ExitStack() as held:
+            with _on_disk():
+                sign_of_life = held.enter_context(file_lock(path.with_suffix(".lock"), heartbeat=heartbeat))
+            yield sign_of_life or heartbeat
 
     def _say(self, reason: str) -> None:
         if reason not in self._said:
@@ -291,58 +326,3 @@ def _checksum(batch: pa.RecordBatch) -> bytes:
             if buffer is not None:
                 state = zlib.crc32(buffer, state)
     return str(state).encode()
-
-
-def _taken(name: Path, heartbeat: Beat) -> int:
-    """Return the handle of a lock, once no other process holds it; the system frees it when its holder ends.
-
-    Raises:
-        _Unkept: If there can be no lock, or its holder gives no sign of life.
-    """
-    seen, seen_at = 0, time.monotonic()
-    while True:
-        with _on_disk():
-            handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                is_taken, changed = _try(handle, name), os.fstat(handle).st_mtime_ns
-            except BaseException:
-                os.close(handle)
-                raise
-        if is_taken:
-            return handle
-        os.close(handle)
-        if changed != seen:
-            seen, seen_at = changed, time.monotonic()
-        if time.monotonic() - seen_at > SILENT_SECONDS:
-            raise _Unkept(f"the process that prepares them is silent for {SILENT_SECONDS:.0f} s")
-        heartbeat()
-        time.sleep(_POLL_SECONDS)
-
-
-def _try(handle: int, name: Path) -> bool:
-    """Return whether the lock is ours: that of the file that still has the name, which its last holder removed."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    try:
-        return os.path.samestat(os.fstat(handle), name.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _sign_of_life(name: Path, heartbeat: Beat) -> Beat:
-    """Return a heartbeat that also touches the lock, once a second at most."""
-    touched_at = float("-inf")
-
-    def beat() -> None:
-        nonlocal touched_at
-        heartbeat()
-        if time.monotonic() - touched_at > 1:
-            touched_at = time.monotonic()
-            with contextlib.suppress(OSError):
-                os.utime(name)
-
-    return beat

@@ -6,6 +6,7 @@ from autoft.data.labelled import read_evaluation_data
 from autoft.data.pictures import check_picture, decode_picture
 from autoft.data.prepare import Prepared, prepare
 from autoft.data.rows import Quarantined
+from autoft.data.run_rows import RunRows
 from autoft.data.unlabelled import LazyInputs, read_inputs
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LazyInputs",
     "Prepared",
     "Quarantined",
+    "RunRows",
     "check_picture",
     "decode_picture",
     "describe",

@@ -14,13 +14,14 @@ from autoft.core.configs import FORMAT, SPLITS, check_format
 from autoft.core.errors import DataError, FormatError, WorkError
 from autoft.core.jsonable import Json, canonical_json
 from autoft.core.mapped import MappedFile
+from autoft.core.shelf import Shelved
 from autoft.data.rows import InputKind, Part, Row, read_file
 
 FILE_NAME = "dataset.arrow"
 
 _KEY = b"autoft"
 _BATCH_ROWS = 1000
-_BATCH_BYTES = 32 * 2**20
+BATCH_BYTES = 32 * 2**20
 _TYPES: dict[InputKind, tuple[str, pa.DataType]] = {
     "text": ("text", pa.large_string()),
     "path": ("path", pa.string()),
@@ -36,14 +37,14 @@ class InputsOfSplit(Sequence[str | bytes]):
         column: Any,
         hashes: Any,
         indices: np.ndarray[Any, np.dtype[np.int64]],
-        file: MappedFile,
+        shelved: Shelved,
         *,
         are_paths: bool,
     ) -> None:
         self._column = column
         self._hashes = hashes
         self._indices = indices
-        self._file = file
+        self._shelved = shelved
         self._are_paths = are_paths
 
     def __len__(self) -> int:
@@ -63,24 +64,28 @@ class InputsOfSplit(Sequence[str | bytes]):
         """
         if isinstance(place, slice):
             part = self._indices[place]
-            return InputsOfSplit(self._column, self._hashes, part, self._file, are_paths=self._are_paths)
+            return InputsOfSplit(self._column, self._hashes, part, self._shelved, are_paths=self._are_paths)
         index = int(self._indices[place])
         value: str | bytes = self._column[index].as_py()
-        self._file.was_read(len(value))
+        self._shelved.was_read(len(value))
         if not self._are_paths:
             return value
-        return _unchanged(Path(str(value)), self._hashes[index].as_py())
+        return unchanged(Path(str(value)), self._hashes[index].as_py())
 
     def __iter__(self) -> Iterator[str | bytes]:
         return (self[place] for place in range(len(self)))
 
 
 class Dataset:
-    """The rows that `prepare` found usable; opened by `open_dataset`."""
+    """The rows that `prepare` found usable; opened by `open_dataset`, or by `RunRows.open` in a worker."""
 
-    def __init__(self, path: Path, table: pa.Table, facts: Json, file: MappedFile) -> None:
-        self.path = path
-        """The file."""
+    def __init__(self, shelved: Shelved, facts: Json) -> None:
+        """Take the rows as they lie.
+
+        Args:
+            shelved: Their table.
+            facts: task, labels, fingerprint, num_rows and kind.
+        """
         self.task: str = facts["task"]
         """Name of the task."""
         self.labels: tuple[str, ...] = tuple(facts["labels"])
@@ -89,9 +94,12 @@ class Dataset:
         """SHA-256 of the rows' content, labels and split."""
         self.kind: Literal["image", "text"] = "text" if facts["kind"] == "text" else "image"
         """What the inputs are."""
-        self._input_kind: InputKind = facts["kind"]
-        self._table = table
-        self._file = file
+        self.input_kind: InputKind = facts["kind"]
+        """How they are held."""
+        self.facts = facts
+        """What it was made with."""
+        self._shelved = shelved
+        self._table = table = shelved.table
         self._targets = table["target"].to_numpy().astype(np.int64)
         splits = np.asarray(table["split"].to_pylist())
         self._indices = {split: np.flatnonzero(splits == split).astype(np.int64) for split in SPLITS}
@@ -106,13 +114,19 @@ class Dataset:
 
     def inputs(self, split: str) -> InputsOfSplit:
         """Return the texts or pictures' bytes of a split, read one at a time, in the order of `targets`."""
-        column, hashes = self._table[_TYPES[self._input_kind][0]], self._table["sha256"]
-        are_paths = self._input_kind == "path"
-        return InputsOfSplit(column, hashes, self._indices[split], self._file, are_paths=are_paths)
+        column, hashes = self._table[_TYPES[self.input_kind][0]], self._table["sha256"]
+        are_paths = self.input_kind == "path"
+        return InputsOfSplit(column, hashes, self._indices[split], self._shelved, are_paths=are_paths)
 
     def rows(self, split: str) -> list[str]:
         """Return the names of a split's rows, in the order of `targets`."""
         return [str(name) for name in self._table["row"].take(self._indices[split]).to_pylist()]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield all rows as they lie, in batches of bounded size."""
+        for batch in self._table.to_batches():
+            yield batch
+            self._shelved.was_read(batch.nbytes)
 
 
 def open_dataset(path: str | Path) -> Dataset:
@@ -133,7 +147,7 @@ def open_dataset(path: str | Path) -> Dataset:
     facts = _facts(table, path)
     if table.num_rows != sum(facts["num_rows"].values()):
         raise FormatError(f"'{path}' is damaged: it has {table.num_rows} rows, not {sum(facts['num_rows'].values())}.")
-    return Dataset(path, table, facts, file)
+    return Dataset(Shelved(table=table, file=file), facts)
 
 
 def _read_all(file: MappedFile) -> pa.Table:
@@ -148,11 +162,27 @@ def _read_all(file: MappedFile) -> pa.Table:
 
 def fingerprint_of(rows: Sequence[Row], labels: Sequence[str]) -> str:
     """Return the SHA-256 of the rows' names, contents, labels and splits, in order; where they lie does not count."""
-    state = hashlib.sha256(canonical_json(["autoft data", 1, list(labels)]).encode("utf-8", "surrogatepass"))
+    state = Fingerprint(labels)
     for row in rows:
-        line = canonical_json([row.name, row.sha256, row.label, row.split]) + "\n"
-        state.update(line.encode("utf-8", "surrogatepass"))
+        state.add(row.name, row.sha256, row.label, row.split)
     return state.hexdigest()
+
+
+class Fingerprint:
+    """The state of `fingerprint_of`, row after row."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        head = canonical_json(["autoft data", 1, list(labels)])
+        self._state = hashlib.sha256(head.encode("utf-8", "surrogatepass"))
+
+    def add(self, name: str, sha256: str, label: str, split: str) -> None:
+        """Take the next row."""
+        line = canonical_json([name, sha256, label, split]) + "\n"
+        self._state.update(line.encode("utf-8", "surrogatepass"))
+
+    def hexdigest(self) -> str:
+        """Return the fingerprint of the rows so far."""
+        return self._state.hexdigest()
 
 
 def write_dataset(folder: Path, rows: Sequence[Row], parts: dict[str, Part], facts: Json) -> Path:
@@ -169,7 +199,7 @@ def write_dataset(folder: Path, rows: Sequence[Row], parts: dict[str, Part], fac
         DataError: If a picture vanished meanwhile.
     """
     kind = parts["train"].inputs.kind
-    schema = _schema(kind, {**facts, "format": FORMAT, "kind": kind})
+    schema = schema_of(kind, {**facts, "format": FORMAT, "kind": kind})
     places = {label: place for place, label in enumerate(facts["labels"])}
     target = folder / FILE_NAME
     made = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -204,7 +234,8 @@ def _published(target: Path) -> Iterator[Path]:
         raise
 
 
-def _schema(kind: InputKind, facts: Json) -> pa.Schema:
+def schema_of(kind: InputKind, facts: Json) -> pa.Schema:
+    """Return the columns of a dataset whose inputs are held so, with its facts as metadata."""
     name, type_ = _TYPES[kind]
     return pa.schema(
         [
@@ -228,7 +259,7 @@ def _batches(
         value = str(inputs.path(row.index)) if inputs.kind == "path" else inputs.read(row.index)
         pending.append((row, value))
         size += len(value)
-        if len(pending) == _BATCH_ROWS or size > _BATCH_BYTES:
+        if len(pending) == _BATCH_ROWS or size > BATCH_BYTES:
             yield _batch(pending, places, schema)
             pending, size = [], 0
     if pending:
@@ -261,7 +292,12 @@ def _facts(table: pa.Table, path: Path) -> Json:
     return dict(facts)
 
 
-def _unchanged(path: Path, sha256: str) -> bytes:
+def unchanged(path: Path, sha256: str) -> bytes:
+    """Return the content of a picture's file.
+
+    Raises:
+        DataError: If it is gone, or is not as it was; names the file.
+    """
     try:
         content = read_file(path)
     except DataError as error:

@@ -46,14 +46,14 @@ class Desk:
         """Keep an error for the end: Ray Tune would make text of it on its way through its loop."""
         try:
             yield
+        except AutoftError as error:
+            self.coordinator.stop_for(error)
         except OSError as error:
             if is_disk_full(error):
                 text = f"No space left on the disk of {self._store.path()}: {error}. What was recorded is kept."
                 self.coordinator.stop_for(DiskFullError(text))
             else:
                 self.coordinator.stop_for(WorkError(f"The record in {self._store.path()} cannot be written: {error}."))
-        except AutoftError as error:
-            self.coordinator.stop_for(error)
 
     def take_job(self, tune_id: str) -> Job | None:
         """Return a job for a new trial of Tune's, if there is one."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from autoft.core.configs import EpochResult, SearchConfig, TrialConfig, TrialStatus
-from autoft.core.errors import AutoftError, DiskFullError, WorkError
+from autoft.core.errors import AutoftError, DiskFullError, StorageError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.core.seeds import derive_seed
@@ -142,7 +142,7 @@ class Coordinator:
         if report.kind == "final":
             self._tested_winner(report)
             return False
-        if report.kind == "failed" and (report.disk_full or self._final_in_flight):
+        if report.kind == "failed" and (report.disk_full or report.store_lost or self._final_in_flight):
             self._failed_for_all(report)
             return False
         entry = self.ledger[report.trial]
@@ -265,6 +265,10 @@ class Coordinator:
                 DiskFullError(
                     f"No space left on the disk while {report.trial} was written ({report.reason}); all is kept."
                 )
+            )
+        elif report.store_lost:
+            self.stop_for(
+                StorageError(f"{report.reason} It was asked for {report.trial}; all that was reached is kept.")
             )
         else:
             self._give_up(f"The final test of {report.trial} failed: {report.reason}")

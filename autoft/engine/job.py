@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json, canonical_json
 from autoft.core.storage import Store
+from autoft.data import RunRows
 
 Heartbeat = Callable[[], None]
 """Called after every batch; silence for `hang_seconds` ends the worker."""
@@ -37,7 +38,7 @@ class OpenTrial(Protocol):
         self,
         config: TrialConfig,
         *,
-        dataset_path: str,
+        rows: RunRows,
         store: Store,
         epochs_recorded: int,
         warm: dict[str, Any],
@@ -49,7 +50,7 @@ class OpenTrial(Protocol):
 
         Args:
             config: Complete, as the driver made it or as a worker filled it before.
-            dataset_path: What `autoft.data.prepare` wrote.
+            rows: The data; to be opened with the heartbeat, since they may have to be fetched.
             store: Folder of the trial's checkpoints.
             epochs_recorded: Epochs of it that the record holds; the next one that it reports must be one more.
             warm: What this worker keeps between trials; empty at first.
@@ -69,7 +70,7 @@ class Finalize(Protocol):
         *,
         trial: str,
         epochs: tuple[EpochResult, ...],
-        dataset_path: str,
+        rows: RunRows,
         store: Store,
         warm: dict[str, Any],
         heartbeat: Heartbeat,
@@ -80,7 +81,7 @@ class Finalize(Protocol):
             config: The winner's, filled by the worker that trained it.
             trial: Its name; its checkpoint is in `checkpoints/TRIAL` of `store`.
             epochs: What it reported.
-            dataset_path: What `autoft.data.prepare` wrote.
+            rows: The data.
             store: The run folder.
             warm: What this worker keeps between trials.
             heartbeat: To be called after every batch.
@@ -142,6 +143,8 @@ class Report:
     """Of a failure, in words."""
     disk_full: bool = False
     """The failure is the disk's, not the trial's."""
+    store_lost: bool = False
+    """The failure is of the store that the run lies in, not the trial's."""
     discard_worker: bool = False
     """The failure may have left this process unusable."""
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoft.core.configs import Budget, ExecutionPolicy, SearchConfig
-from autoft.core.errors import Interrupted, WorkError
+from autoft.core.errors import Interrupted, StorageError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.progress import Listener
 from autoft.core.seeds import generator
@@ -57,7 +57,6 @@ def run_search(
     search: SearchConfig,
     *,
     store: Store,
-    dataset_path: str,
     listener: Listener | None = None,
     worker: WorkerSpec | None = None,
     evidence: Experience | None = None,
@@ -68,8 +67,7 @@ def run_search(
 
     Args:
         search: The whole search.
-        store: The run folder.
-        dataset_path: What `autoft.data.prepare` wrote, on a disk that the workers see.
+        store: The run folder, with the rows in it.
         listener: Told after every event.
         worker: What runs in the workers.
         evidence: What earlier searches found: the content of the run's experience.parquet.
@@ -97,7 +95,7 @@ def run_search(
                 setup=WorkerSetup(
                     spec=worker or WorkerSpec(),
                     store=store,
-                    dataset_path=dataset_path,
+                    fingerprint=search.fingerprint,
                     hang_seconds=search.resources.hang_seconds,
                     cpus=search.resources.cpus_per_trial,
                     profiled=PROFILED if search.profile else None,
@@ -240,6 +238,8 @@ def _writer(store: Store) -> Iterator[RecordWriter]:
     """Open the record; a disk that refuses is an error of work, whose text names the folder."""
     try:
         writer = RecordWriter(store)
+    except StorageError:
+        raise
     except OSError as error:
         raise WorkError(f"The record in {store.path()} cannot be written: {error}.") from error
     try:

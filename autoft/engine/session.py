@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from autoft.backbones import weights_of
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
-from autoft.core.errors import AutoftError
+from autoft.core.errors import AutoftError, StorageError
 from autoft.core.storage import Store
+from autoft.data import RunRows
 from autoft.engine.job import Finalize, Heartbeat, Job, OpenTrial, Report, RunningTrial, WorkerSpec, load_attribute
 from autoft.engine.triallog import TrialLog, trace_name
 
@@ -23,7 +25,8 @@ class WorkerSetup:
     spec: WorkerSpec
     store: Store
     """The run folder."""
-    dataset_path: str
+    fingerprint: str
+    """Of the rows, which lie in it."""
     hang_seconds: float
     cpus: float
     """Cores, and threads, of one trial."""
@@ -37,6 +40,7 @@ class WorkerSession:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
+        self._rows = RunRows(setup.store, setup.fingerprint)
         self._warm: dict[str, Any] = {}
         self._job: Job | None = None
         self._trial: RunningTrial | None = None
@@ -56,7 +60,11 @@ class WorkerSession:
             if self._log is None:
                 self._log = TrialLog(self._setup.store, job.trial)
             log = self._log
-            with log.captured(), log.watch(self._setup.hang_seconds) as watch:
+            with (
+                log.captured(),
+                log.watch(self._setup.hang_seconds) as watch,
+                weights_of(self._setup.store, watch.heartbeat),
+            ):
                 return self._attempt(job, watch.heartbeat, log)
         except OSError as error:
             return self._failed(job, error)
@@ -86,7 +94,7 @@ class WorkerSession:
         open_trial: OpenTrial = load_attribute(self._setup.spec.open_trial)
         return open_trial(
             TrialConfig.from_json(job.config, where=f"the configuration of {job.trial}"),
-            dataset_path=self._setup.dataset_path,
+            rows=self._rows,
             store=self._setup.store.within(f"checkpoints/{job.trial}"),
             epochs_recorded=job.epochs_recorded,
             warm=self._warm,
@@ -106,7 +114,7 @@ class WorkerSession:
             TrialConfig.from_json(job.config, where=where),
             trial=job.trial,
             epochs=tuple(EpochResult.from_json(epoch, where=where) for epoch in job.epochs),
-            dataset_path=self._setup.dataset_path,
+            rows=self._rows,
             store=self._setup.store,
             warm=self._warm,
             heartbeat=heartbeat,
@@ -121,6 +129,7 @@ class WorkerSession:
             trial=job.trial,
             reason=describe(error),
             disk_full=is_disk_full(error),
+            store_lost=isinstance(error, StorageError),
             discard_worker=spoils_process(error),
         )
         error.__traceback__ = None  # its frames hold the tensors of the failed trial

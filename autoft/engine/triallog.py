@@ -42,14 +42,28 @@ def hang_name(trial: str) -> str:
 
 
 def take_hang(store: Store, trial: str) -> bool:
-    """Return whether a hang ended the trial's worker; moves what it left to the end of the trial's log."""
-    trace = store.read(hang_name(trial)) if store.exists(hang_name(trial)) else b""
+    """Return whether a hang ended the trial's worker; moves what it left to the end of the trial's log.
+
+    Where the run folder is not local, what it left is on the worker's machine, and a hang is taken for a lost worker.
+    """
+    if not store.is_local:
+        return False
+    trace = _content(store, hang_name(trial))
     store.delete(hang_name(trial))
     if not trace:
         return False
-    old = store.read(log_name(trial)) if store.exists(log_name(trial)) else b""
-    store.write(log_name(trial), old + b"\nNo batch was finished in time; the threads were at:\n" + trace)
+    store.write(
+        log_name(trial),
+        _content(store, log_name(trial)) + b"\nNo batch was finished in time; the threads were at:\n" + trace,
+    )
     return True
+
+
+def _content(store: Store, name: str) -> bytes:
+    try:
+        return store.read(name)
+    except FileNotFoundError:
+        return b""
 
 
 def preparation(store: Store, trial: str) -> str:
@@ -64,7 +78,9 @@ def preparation(store: Store, trial: str) -> str:
 
 
 def remove_watches(store: Store) -> None:
-    """Remove the watches of workers that were ended from outside."""
+    """Remove the watches of workers that were ended from outside, which lie in a local run folder."""
+    if not store.is_local:
+        return
     for name in store.list(FOLDER):
         if name.endswith(".hang"):
             store.delete(f"{FOLDER}/{name}")
@@ -85,8 +101,8 @@ class TrialLog:
         folder = Path(store.path(FOLDER)) if store.is_local else Path(tempfile.mkdtemp(prefix="autoft-log-"))
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{trial}.txt"
-        if not store.is_local and store.exists(log_name(trial)):
-            self._path.write_bytes(store.read(log_name(trial)))
+        if not store.is_local:
+            self._path.write_bytes(_content(store, log_name(trial)))
         self._file = self._path.open("ab", buffering=0)
         self._hang_path = folder / f"{trial}.hang"
         self._hang_file: IO[str] | None = self._hang_path.open("w")
@@ -134,7 +150,8 @@ class TrialLog:
         self._hang_path.unlink(missing_ok=True)
         self._file.close()
         if not self._store.is_local:
-            self._store.write(log_name(self._trial), self._path.read_bytes())
+            with contextlib.suppress(OSError):  # the trial's own writing will say so
+                self._store.write(log_name(self._trial), self._path.read_bytes())
             self._path.unlink()
             self._path.parent.rmdir()
 

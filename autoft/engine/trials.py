@@ -1,6 +1,5 @@
 """What a worker runs: real trials, and the winner's final test with its bundle. Loads torch: no driver imports it."""
 
-from pathlib import Path
 from typing import Any
 
 from autoft import evaluation
@@ -10,7 +9,7 @@ from autoft.core.errors import WorkError
 from autoft.core.jsonable import Json
 from autoft.core.metrics import all_quality_metrics, quality_metrics
 from autoft.core.storage import Store
-from autoft.data import Dataset, open_dataset
+from autoft.data import Dataset, RunRows
 from autoft.engine.job import Heartbeat, KeepTrace, RunningTrial
 from autoft.training import checkpoint, worker
 from autoft.training.finetune import merge_adapters
@@ -22,7 +21,7 @@ from autoft.training.workbench import Workbench
 def open_trial(
     config: TrialConfig,
     *,
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     epochs_recorded: int,
     warm: dict[str, Any],
@@ -33,7 +32,7 @@ def open_trial(
     """Return the trial that `config` describes; see `job.OpenTrial`."""
     return worker.open_trial(
         config,
-        _dataset(warm, dataset_path),
+        _dataset(warm, rows, heartbeat),
         store=store,
         epochs_recorded=epochs_recorded,
         warm=_cache(warm),
@@ -48,7 +47,7 @@ def finalize(
     *,
     trial: str,
     epochs: tuple[EpochResult, ...],
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     warm: dict[str, Any],
     heartbeat: Heartbeat,
@@ -60,7 +59,7 @@ def finalize(
     Raises:
         WorkError: If the winner's checkpoint is lost.
     """
-    dataset = _dataset(warm, dataset_path)
+    dataset = _dataset(warm, rows, heartbeat)
     bench = Workbench.set_up(config, dataset, warm=_cache(warm), heartbeat=heartbeat)
     epoch = load_best(bench, store.within(f"checkpoints/{trial}"))
     report = test_report(bench)
@@ -90,13 +89,13 @@ def finalize(
     return found
 
 
-def test_trial(config: TrialConfig, *, trial: str, dataset_path: str, store: Store) -> Json:
+def test_trial(config: TrialConfig, *, trial: str, rows: RunRows, store: Store) -> Json:
     """Return a kept trial's evaluation on the test split, in the form of `autoft evaluate --format json`.
 
     Raises:
         WorkError: If its checkpoint is not kept.
     """
-    bench = Workbench.set_up(config, open_dataset(Path(dataset_path)), warm=WarmCache())
+    bench = Workbench.set_up(config, rows.open(), warm=WarmCache())
     load_best(bench, store.within(f"checkpoints/{trial}"))
     return test_report(bench)
 
@@ -131,9 +130,9 @@ def _names(config: TrialConfig) -> list[str]:
     return quality_metrics(config.metrics)
 
 
-def _dataset(warm: dict[str, Any], path: str) -> Dataset:
-    if warm.get("dataset_path") != path:
-        warm["dataset"], warm["dataset_path"] = open_dataset(Path(path)), path
+def _dataset(warm: dict[str, Any], rows: RunRows, heartbeat: Heartbeat) -> Dataset:
+    if warm.get("rows") != rows:
+        warm["dataset"], warm["rows"] = rows.open(heartbeat), rows
     dataset: Dataset = warm["dataset"]
     return dataset
 

@@ -8,7 +8,7 @@ tear: what some later frame calls durable must be there.
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from autoft.core.configs import FORMAT
@@ -23,18 +23,30 @@ _HEADER_FORM = re.compile(rb"autoft journal (\d{4})\n")
 _MARKER = b"\xaf\x74\x0a\x1e"
 _FRAME = struct.Struct("<4sIIQ")
 _CHECKED_FROM = 8
-_NAME_FORM = re.compile(r"journal-(\d{12})\.log")
+_NAME_FORM = re.compile(r"journal-(\d{12})(?:-(\d{6}))?\.log")
 
 
-def segment_name(first_seq: int) -> str:
-    """Return the file name of the segment whose first event is `first_seq`."""
-    return f"journal-{first_seq:012d}.log"
+def segment_name(first_seq: int, *, writer: int = 0) -> str:
+    """Return the file name of the segment whose first event is `first_seq`.
+
+    Args:
+        first_seq: The event's number.
+        writer: The writer's number on an object store: no writer overwrites what another has written.
+    """
+    return f"journal-{first_seq:012d}-{writer:06d}.log" if writer else f"journal-{first_seq:012d}.log"
 
 
 def segment_start(name: str) -> int | None:
     """Return the first event's number of a segment by its file name, or None where the name is no segment's."""
     match = _NAME_FORM.fullmatch(name)
     return int(match.group(1)) if match else None
+
+
+def in_order(names: Iterable[str]) -> list[tuple[int, str]]:
+    """Return the segments among file names, each after its first event; of those with the same one the newest last."""
+    found = [(match, name) for name in names if (match := _NAME_FORM.fullmatch(name))]
+    found.sort(key=lambda pair: (int(pair[0].group(1)), int(pair[0].group(2) or 0)))
+    return [(int(match.group(1)), name) for match, name in found]
 
 
 def encode_frame(payload: bytes, *, durable_seq: int) -> bytes:

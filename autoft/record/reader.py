@@ -8,7 +8,7 @@ from autoft.core.errors import FormatError
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.record.fold import Fold
-from autoft.record.journal import decode_segment, segment_start
+from autoft.record.journal import decode_segment, in_order
 from autoft.record.model import Record
 from autoft.record.sealed import Manifest, SealedTable, is_manifest, read_part
 from autoft.record.tables import to_events
@@ -61,7 +61,7 @@ class Follower:
 
     def _read_once(self) -> Iterator[SealedEvents | Json]:
         sizes = self.store.sizes()
-        segments = sorted((start, name) for name in sizes if (start := segment_start(name)) is not None)
+        segments = in_order(sizes)
         self._read_manifest([name for name in sizes if is_manifest(name)])
         if not segments and not self.manifest.last_seq:
             if any(is_manifest(name) or name.endswith(".parquet") for name in sizes):

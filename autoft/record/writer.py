@@ -8,13 +8,12 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from autoft.core.errors import WorkError
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.record.events import decode, encode
 from autoft.record.fold import Fold
 from autoft.record.journal import HEADER, encode_frame, segment_name, segment_start
-from autoft.record.lock import WriterLock
+from autoft.record.lock import Claim, WriterLock
 from autoft.record.model import Record
 from autoft.record.reader import FOLDER, Follower, SealedEvents
 from autoft.record.sealed import HeldTable, Manifest, Part, SealedTable, is_manifest, read_part, write_part
@@ -51,8 +50,8 @@ class RecordWriter:
         self._segment_bytes = 0
         self._journal_bytes = 0
         self._num_segments = 0
-        self._known_sizes: dict[str, int | None] = {}
         self._lock = WriterLock(self._store)
+        self._claim = None if self._store.is_local else Claim(self._store)
         try:
             self._durable_seq = self._recover()
         except BaseException:
@@ -87,7 +86,7 @@ class RecordWriter:
 
         Raises:
             OSError: If the storage refuses; the record stays readable, and `flush` may be tried again.
-            WorkError: If another process has written this run on an object store.
+            WorkError: If another process writes this run on an object store by now.
         """
         if self._pending:
             frames = b"".join(encode_frame(payload, durable_seq=self._durable_seq) for payload in self._pending)
@@ -112,7 +111,7 @@ class RecordWriter:
             self._unsealed.clear()
             self._segment = None
             self._journal_bytes = self._num_segments = 0
-        self._remove_leftovers()
+            self._remove_leftovers()
 
     def close(self) -> None:
         """Flush, and let another process write this run."""
@@ -135,7 +134,7 @@ class RecordWriter:
         """Read what there is, remove what earlier kills left over, and return the last durable event's number."""
         sizes = self._store.sizes()
         if not any(is_manifest(n) or segment_start(n) is not None or n.endswith(".parquet") for n in sizes):
-            self._create_segment(segment_name(1), HEADER)
+            self._create_segment(1, HEADER)
             return 0
         follower = Follower(self._store)
         for item in follower.poll():
@@ -145,10 +144,10 @@ class RecordWriter:
                 self._fold.add(item)
                 self._unsealed.append(item)
         self._manifest = follower.manifest
-        self._remove_leftovers()
-        segments = {name: size for name, size in sizes.items() if segment_start(name) is not None}
-        self._known_sizes.update(segments)
-        self._journal_bytes, self._num_segments = sum(segments.values()), len(segments)
+        if self._claim is None:  # else a writer that is believed dead may be about to list what seems left over
+            self._remove_leftovers()
+        segments = [size for name, size in sizes.items() if segment_start(name) is not None]
+        self._journal_bytes, self._num_segments = sum(segments), len(segments)
         return follower.next_seq - 1
 
     def _write_frames(self, frames: bytes) -> None:
@@ -157,16 +156,13 @@ class RecordWriter:
             self._segment_bytes += len(frames)
             self._journal_bytes += len(frames)
         else:
-            self._create_segment(segment_name(self._durable_seq + 1), HEADER + frames)
+            self._create_segment(self._durable_seq + 1, HEADER + frames)
 
-    def _create_segment(self, name: str, content: bytes) -> None:
+    def _create_segment(self, first_seq: int, content: bytes) -> None:
         """Write a new segment; one of that name holds no whole event, or is from a flush that failed."""
-        found = self._store.size(name)
-        if found is not None and self._known_sizes.get(name, -1) not in (found, None):
-            raise WorkError(f"Another process is writing the run in {self._store.path()}; this one stops.")
-        self._known_sizes[name] = None
+        name = segment_name(first_seq, writer=self._claim.number if self._claim else 0)
         self._store.write(name, content)
-        self._known_sizes[name] = len(content)
+        self._require_newest()
         self._segment, self._segment_bytes = name, len(content)
         self._journal_bytes += len(content)
         self._num_segments += 1
@@ -184,21 +180,36 @@ class RecordWriter:
             tables = _joined(read_part(self._store, parts.pop()), tables)
         part: Part = write_part(self._store, tables, first_seq=first_seq, last_seq=last_seq)
         manifest = Manifest(last_seq=last_seq, parts=(*parts, part))
+        self._require_newest()
         self._store.write(manifest.name, manifest.encode())
         return manifest
 
     def _remove_leftovers(self) -> None:
-        """Remove what the newest manifest has made needless, and what a kill in the middle of a seal left."""
+        """Remove what the newest manifest has made needless, and what a kill in the middle of a seal left.
+
+        On an object store only after a seal of our own: then an older writer's manifest that comes late is not newer.
+        """
         kept = self._manifest.file_names()
-        for name in self._store.sizes():
-            start = segment_start(name)
-            sealed = start is not None and start <= self._manifest.last_seq
-            if sealed or (name not in kept and (is_manifest(name) or name.endswith(".parquet"))):
-                self._store.delete(name)
+        names = self._require_newest() or self._store.sizes()
+        self._store.delete_files(*(name for name in names if name not in kept and self._is_needless(name)))
         if self._store.is_local:
             for prefix in ("journal-", "sealed-", *(f"{table}-" for table in SCHEMAS)):
                 for path in Path(self._store.path()).glob(f".{prefix}*"):
                     path.unlink(missing_ok=True)
+
+    def _is_needless(self, name: str) -> bool:
+        start = segment_start(name)
+        if start is not None:
+            return start <= self._manifest.last_seq
+        return is_manifest(name) or name.endswith(".parquet") or bool(self._claim and self._claim.is_older(name))
+
+    def _require_newest(self) -> dict[str, int]:
+        """Return the files of a record on an object store, once no newer writer is seen among them; else none."""
+        if self._claim is None:
+            return {}
+        sizes = self._store.sizes()
+        self._claim.require_newest(sizes)
+        return sizes
 
 
 def _joined(before: Mapping[str, SealedTable], after: Mapping[str, pa.Table]) -> dict[str, pa.Table]:

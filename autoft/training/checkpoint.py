@@ -1,7 +1,6 @@
-"""Checkpoints of one trial: safetensors for tensors, JSON for the rest, published by the JSON that is written last.
+"""Checkpoints of one trial: one safetensors file each, with JSON in its header for what are no tensors.
 
-A kill between any two writes leaves the former checkpoint whole: tensors go into a file named by their epoch, and
-only then does the small JSON file point to it.
+It is published whole, by one request to an object store: a kill leaves the former checkpoint or the new.
 """
 
 import json
@@ -31,6 +30,7 @@ _DTYPES = {
     torch.bool: "BOOL",
 }
 """The names of the format."""
+_KEY = "autoft"
 Slot = Literal["best", "last"]
 
 
@@ -43,7 +43,7 @@ class Checkpoint:
 
 
 def save(store: Store, slot: Slot, tensors: Mapping[str, Tensor], about: Json) -> str:
-    """Publish a checkpoint, remove the one that it replaces, and return the hash of its tensors.
+    """Publish a checkpoint in the place of the one before, and return the hash of its tensors.
 
     The best one survives a power cut. The last one need not, and is not waited for until it lies on the disk: what is
     lost of it is trained again.
@@ -52,26 +52,24 @@ def save(store: Store, slot: Slot, tensors: Mapping[str, Tensor], about: Json) -
         store: Folder of the trial's checkpoints.
         slot: Which one.
         tensors: By name.
-        about: What JSON says of them; must hold `epoch`.
+        about: What JSON says of them.
     """
-    parts = _file_of(tensors)
-    name = f"{slot}-{about['epoch']:05d}.safetensors"
-    store.write(name, *parts, durable=slot == "best")
     found = state_hash(tensors)
-    published = {**about, "file": name, "tensors_sha256": found}
-    store.write(f"{slot}.json", canonical_json(published).encode(), durable=slot == "best")
-    for old in store.list():
-        if old.startswith(f"{slot}-") and old != name:
-            store.delete(old)
+    store.write(file_name(slot), *_file_of(tensors, {**about, "tensors_sha256": found}), durable=slot == "best")
     return found
 
 
-def _file_of(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
+def file_name(slot: Slot) -> str:
+    """Return the name of a checkpoint's file."""
+    return f"{slot}.safetensors"
+
+
+def _file_of(tensors: Mapping[str, Tensor], about: Json) -> list[bytes | memoryview]:
     """Return the parts of a safetensors file: its header, and the bytes of each tensor as they lie, without a copy.
 
     Reference: https://github.com/huggingface/safetensors, "Format".
     """
-    header: Json = {}
+    header: Json = {"__metadata__": {_KEY: canonical_json(about)}}
     parts: list[bytes | memoryview] = []
     end = 0
     for name, tensor in tensors.items():
@@ -86,11 +84,11 @@ def _file_of(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
 
 def load(store: Store, slot: Slot) -> Checkpoint | None:
     """Return the published checkpoint, or None where there is none that is whole."""
-    if not store.exists(f"{slot}.json"):
-        return None
     try:
-        about = json.loads(store.read(f"{slot}.json"))
-        tensors = safetensors.torch.load(store.read(about["file"]))
+        content = store.read(file_name(slot))
+        size = int.from_bytes(content[:8], "little")
+        about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_KEY])
+        tensors = safetensors.torch.load(content)
         return Checkpoint(tensors, about) if state_hash(tensors) == about["tensors_sha256"] else None
-    except (ValueError, KeyError, FileNotFoundError, safetensors.SafetensorError):
+    except (FileNotFoundError, ValueError, LookupError, TypeError, safetensors.SafetensorError):
         return None

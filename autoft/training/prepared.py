@@ -14,9 +14,10 @@ from torch import Tensor
 
 from autoft.backbones import Backbone
 from autoft.core.configs import TrialConfig
+from autoft.core.filelock import Beat
 from autoft.core.jsonable import Json, digest
 from autoft.core.progress import PREPARING
-from autoft.core.shelf import Beat, Shelf, Shelved
+from autoft.core.shelf import Shelf, Shelved
 from autoft.data import Dataset, decode_picture
 from autoft.tasks import Inputs
 from autoft.training.execution import Execution

@@ -7,9 +7,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from autoft.core.filelock import Beat
 from autoft.core.jsonable import Json
 from autoft.core.seeds import generator
-from autoft.core.shelf import Beat
 from autoft.training.sampling import Rows, rounded
 from autoft.training.solver import L2_GRID, fit_linear, linear_head
 from autoft.training.workbench import Workbench

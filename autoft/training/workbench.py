@@ -16,10 +16,11 @@ from autoft import evaluation
 from autoft.backbones import Backbone
 from autoft.core.configs import ExecutionPolicy, TrialConfig
 from autoft.core.errors import WeightsError, WorkError
+from autoft.core.filelock import Beat
 from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.metrics import Objective, parse_objective, quality_metrics
 from autoft.core.notebook import read_note, write_note
-from autoft.core.shelf import Beat, Shelf
+from autoft.core.shelf import Shelf
 from autoft.data import Dataset
 from autoft.tasks import Classification, Inputs, Network, get_task
 from autoft.tasks.inference import forward_all

@@ -19,6 +19,7 @@ from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.record import Record, read_record
 from tests.conftest import TINY_SPACE, write_pictures
+from tests.s3 import Server
 
 COMMAND = (sys.executable, "-c", "import sys; from autoft.cli import main; sys.exit(main())")
 MEASURED = {"seconds", "latency_ms", "peak_memory_mb"}
@@ -138,7 +139,7 @@ def undisturbed(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) 
     return run
 
 
-def board(run: Path) -> list[Json]:
+def board(run: Path | str) -> list[Json]:
     line = [*COMMAND, "leaderboard", str(run), "--format", "json"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     rows: list[Json] = json.loads(done.stdout)
@@ -381,3 +382,23 @@ def test_a_running_search_can_be_read_at_any_moment(
     assert search.end() == 0
     assert seen == sorted(seen)
     assert len(set(seen)) > 3
+
+
+@pytest.mark.ray
+def test_a_killed_search_whose_run_is_on_s3_goes_on_from_storage_alone(
+    command: Callable[..., Command], arguments: list[str], undisturbed: Path, tmp_path: Path, s3: Server
+) -> None:
+    run = s3.uri("run")
+    pattern, seconds = MOMENTS["an epoch runs"]
+    killed = command(*arguments, "--out", run, AUTOFT_CACHE=str(tmp_path / "one"))
+    killed.wait_for(pattern)
+    time.sleep(seconds)
+    killed.signal(signal.SIGKILL)
+    killed.end()
+    before = epochs(board(run))
+    assert before["t0001"] >= 1
+    again = command("resume", run, AUTOFT_CACHE=str(tmp_path / "another"))
+    assert again.end() == 0, again.lines
+    after = board(run)
+    assert {trial: min(count, epochs(after)[trial]) for trial, count in before.items()} == before
+    assert comparable(after) == comparable(board(undisturbed))

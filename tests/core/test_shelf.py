@@ -1,5 +1,4 @@
 import errno
-import fcntl
 import os
 import subprocess
 import sys
@@ -13,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from autoft.core import filelock
 from autoft.core import mapped as mapped_module
-from autoft.core import shelf as shelf_module
 from autoft.core.cache import cache_folder, prepared_limit_bytes
 from autoft.core.errors import ConfigError
 from autoft.core.jsonable import digest
@@ -221,7 +220,7 @@ def test_a_builder_that_was_killed_blocks_nobody(tmp_path: Path) -> None:
 def test_who_waits_gives_signs_of_life_and_waits_for_no_silent_builder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(shelf_module, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(filelock, "SILENT_SECONDS", 0.5)
     beats: list[float] = []
     with started(tmp_path, tmp_path / "made", 600) as builder:
         assert builder.stdout is not None
@@ -232,17 +231,6 @@ def test_who_waits_gives_signs_of_life_and_waits_for_no_silent_builder(
     assert found.table.equals(EXPECTED)
     assert len(beats) > 4
     assert "the process that prepares them is silent" in caplog.text
-
-
-def test_a_lock_that_its_holder_removed_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
-    name = tmp_path / "a.lock"
-    handle = os.open(name, os.O_RDWR | os.O_CREAT)
-    fcntl.lockf(handle, fcntl.LOCK_EX)
-    name.unlink()
-    assert not shelf_module._try(handle, name)
-    name.touch()
-    assert not shelf_module._try(handle, name)
-    os.close(handle)
 
 
 def test_the_tables_that_were_not_used_for_longest_go_first(tmp_path: Path) -> None:

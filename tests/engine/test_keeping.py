@@ -22,7 +22,7 @@ class Search:
         return trial
 
     def write(self, trial: str) -> None:
-        for name in ("best.json", "last.json"):
+        for name in ("best.safetensors", "last.safetensors"):
             self.store.write(f"checkpoints/{trial}/{name}", b"{}")
 
     def end(self, trial: str, value: float, status: str = "completed") -> None:
@@ -43,8 +43,12 @@ def test_the_leading_trials_keep_their_best_and_unfinished_ones_all(make_search,
         s.end(trial, value)
     s.end(trials[3], 0.0, "paused")
     assert s.folders() == ["t0001", "t0003", "t0004", "t0005"]
-    assert s.store.list("checkpoints/t0001") == s.store.list("checkpoints/t0003") == ["best.json"]
-    assert s.store.list("checkpoints/t0004") == s.store.list("checkpoints/t0005") == ["best.json", "last.json"]
+    assert s.store.list("checkpoints/t0001") == s.store.list("checkpoints/t0003") == ["best.safetensors"]
+    assert (
+        s.store.list("checkpoints/t0004")
+        == s.store.list("checkpoints/t0005")
+        == ["best.safetensors", "last.safetensors"]
+    )
 
 
 def test_in_a_large_search_what_ends_is_removed_at_once_and_what_is_written_afterwards_a_little_later(

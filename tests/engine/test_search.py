@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def run(search, store, spec, **more):
-    return run_search(search, store=store, dataset_path="nowhere.arrow", worker=spec, **more)
+    return run_search(search, store=store, worker=spec, **more)
 
 
 def statuses(store):
@@ -186,7 +186,7 @@ def test_only_the_best_of_the_leading_trials_is_kept(make_search, run_folder, sp
     store = run_folder(scripts)
     run(make_search(trials=4, keep=2), store, spec)
     assert store.list("checkpoints") == ["t0003", "t0004"]
-    assert store.list("checkpoints/t0004") == ["best.json"]
+    assert store.list("checkpoints/t0004") == ["best.safetensors"]
 
 
 def test_seconds_are_honoured_within_an_epoch_and_a_resume_adds_up(make_search, run_folder, spec):

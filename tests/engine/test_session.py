@@ -24,7 +24,7 @@ def session(run_folder, spec):
     def make(scripts, spec=spec):
         store = run_folder(scripts)
         return WorkerSession(
-            WorkerSetup(spec=spec, store=store, dataset_path="nowhere", hang_seconds=60.0, cpus=1)
+            WorkerSetup(spec=spec, store=store, fingerprint="0" * 64, hang_seconds=60.0, cpus=1)
         ), store
 
     return make
@@ -49,9 +49,7 @@ def test_a_worker_answers_epoch_by_epoch_and_goes_on_where_it_left(session):
 
 def test_a_trial_is_opened_under_the_policy_of_the_search(run_folder, spec):
     policy = ExecutionPolicy(measures=True, trainings=4.0)
-    setup = WorkerSetup(
-        spec=spec, store=run_folder({}), dataset_path="nowhere", hang_seconds=60.0, cpus=1, policy=policy
-    )
+    setup = WorkerSetup(spec=spec, store=run_folder({}), fingerprint="0" * 64, hang_seconds=60.0, cpus=1, policy=policy)
     one = WorkerSession(setup)
     one.take(Job(kind="trial", trial="t0001", config=config()))
     one.step()

@@ -12,6 +12,7 @@ from typing import Any
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
+from autoft.data import RunRows
 from autoft.engine.job import Heartbeat, KeepTrace
 
 SCRIPT = "script.json"
@@ -37,7 +38,7 @@ class Scripted:
         self.policy = policy
         self.store = store
         self.heartbeat = heartbeat
-        self.epoch = int(store.read("last.json")) if store.exists("last.json") else 0
+        self.epoch = int(store.read("last.safetensors")) if store.exists("last.safetensors") else 0
         if self.epoch > epochs_recorded:
             self.epoch = 0
         folder = Path(store.root)
@@ -56,8 +57,8 @@ class Scripted:
         curve = script.get("curve", [0.5 + 0.01 * epoch for epoch in range(1, self.config.epochs + 1)])
         value = curve[self.epoch - 1]
         ends = self.epoch == min(len(curve), self.config.epochs)
-        self.store.write("best.json", b"{}")
-        self.store.write("last.json", str(self.epoch).encode())
+        self.store.write("best.safetensors", b"{}")
+        self.store.write("last.safetensors", str(self.epoch).encode())
         return EpochResult(
             epoch=self.epoch,
             metrics={"val_accuracy": value, "process": os.getpid(), "opened_at": self.opened_at},
@@ -90,7 +91,7 @@ class Scripted:
 def open_trial(
     config: TrialConfig,
     *,
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     epochs_recorded: int,
     warm: dict[str, Any],
@@ -106,7 +107,7 @@ def finalize(
     *,
     trial: str,
     epochs: tuple[EpochResult, ...],
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     warm: dict[str, Any],
     heartbeat: Heartbeat,

@@ -16,8 +16,9 @@ from pyarrow import fs
 from autoft.core.errors import ConfigError, FormatError, WorkError
 from autoft.core.storage import Store
 from autoft.record import RecordWriter, follow, read_events, read_record
-from autoft.record.journal import HEADER
+from autoft.record.journal import HEADER, segment_name
 from tests.record.making import Refusing, files, seqs, small_search, write_flushes
+from tests.s3 import Server, seeded
 
 
 def note(text: str) -> dict[str, str]:
@@ -29,6 +30,11 @@ def write_notes(store: Store, *texts: str) -> None:
         for text in texts:
             opened.append(note(text))
             opened.flush()
+
+
+def number_of(writer: RecordWriter) -> int:
+    assert writer._claim is not None
+    return writer._claim.number
 
 
 def object_store(filesystem: fs.FileSystem) -> Store:
@@ -57,7 +63,7 @@ def test_an_object_torn_at_any_byte_loses_only_what_was_torn_and_goes_on():
         store = object_store(fs._MockFileSystem())
         write_notes(store, "a")
         write_notes(store, "b")
-        name = "results/journal-000000000002.log"
+        name = "results/journal-000000000002-000002.log"
         whole = store.read(name)
         store.write(name, whole[:cut])
         kept = ("a", "b")[: 2 if cut >= len(whole) else 1]
@@ -94,7 +100,10 @@ def test_whatever_the_order_of_kills_and_seals_nothing_acknowledged_is_lost(
             appended.append(str(number))
         elif step == "kill":
             if tears and appended[acknowledged:]:
-                store.write(f"results/journal-{acknowledged + 1:012d}.log", (HEADER + b"x" * 60)[:torn_bytes])
+                store.write(
+                    f"results/{segment_name(acknowledged + 1, writer=number_of(writer))}",
+                    (HEADER + b"x" * 60)[:torn_bytes],
+                )
             del appended[acknowledged:]
             writer = RecordWriter(store)
         else:
@@ -286,16 +295,100 @@ def test_a_reader_opens_nothing_for_writing_locks_nothing_and_leaves_every_file_
             assert files_now() == before
 
 
-def test_on_an_object_store_a_second_writer_stops_before_it_writes_over_the_first():
+def test_on_an_object_store_the_older_of_two_writers_stops_and_the_newer_goes_on():
     store = object_store(fs._MockFileSystem())
-    first, second = RecordWriter(store), RecordWriter(store)
-    write_flushes(first, [[note("a")], [note("b")]])
-    second.append(note("lost"))
+    older = RecordWriter(store)
+    write_flushes(older, [[note("a")]])
+    newer = RecordWriter(store)
+    older.append(note("lost"))
     for _ in range(2):
-        with pytest.raises(WorkError, match="Another process is writing the run"):
-            second.flush()
-    first.close()
-    assert read_record(store).notes == ("a", "b")
+        with pytest.raises(
+            WorkError, match=r"Another process \(\d+ on .*, since .*\) is writing the run in .*; this one"
+        ):
+            older.flush()
+    write_flushes(newer, [[note("b")], [note("c")]])
+    newer.seal()
+    write_flushes(newer, [[note("d")]])
+    assert read_record(store).notes == ("a", "b", "c", "d")
+    with pytest.raises(WorkError, match="this one stops"):
+        older.close()
+
+
+@pytest.mark.parametrize("seals", [False, True])
+def test_what_an_older_writer_writes_late_overwrites_nothing_of_the_newer(seals: bool):
+    store = object_store(fs._MockFileSystem())
+    older = RecordWriter(store)
+    write_flushes(older, [[note("a")]])
+    newer = RecordWriter(store)
+    write_flushes(newer, [[note("b")], [note("c")]])
+    if seals:
+        newer.seal()
+    older.append(note("late"))
+    with pytest.raises(WorkError):
+        older.flush()  # it has written by then, as one does whose request was under way
+    assert read_record(store).notes == ("a", "b", "c")
+    write_flushes(newer, [[note("d")]])
+    with RecordWriter(store) as newest:
+        write_flushes(newest, [[note("e")]])
+        newest.seal()
+    assert read_record(store).notes == ("a", "b", "c", "d", "e")
+    assert not [name for name in files(store) if name.startswith("journal-")]
+
+
+def test_what_an_older_writer_has_acknowledged_the_newer_has_read():
+    store = object_store(fs._MockFileSystem())
+    older = RecordWriter(store)
+    write_flushes(older, [[note("a")], [note("b")]])
+    newer = RecordWriter(store)
+    assert newer.record.notes == ("a", "b")
+    older.append(note("late"))
+    with pytest.raises(WorkError):
+        older.flush()
+    assert newer.record.notes == ("a", "b")
+
+
+def test_a_seal_of_an_older_writer_that_comes_late_changes_nothing():
+    store = object_store(fs._MockFileSystem())
+    older = RecordWriter(store)
+    write_flushes(older, [[note("a")], [note("b")]])
+    newer = RecordWriter(store)
+    write_flushes(newer, [[note("c")]])
+    with pytest.raises(WorkError, match="this one stops"):
+        older.seal()
+    assert read_record(store).notes == ("a", "b", "c")
+    newer.seal()
+    assert read_record(store).notes == ("a", "b", "c")
+    assert len([name for name in files(store) if name.startswith("sealed-")]) == 1
+
+
+def test_on_s3_a_flush_is_two_requests_and_a_seal_removes_what_it_replaces(s3: Server):
+    store = Store.open(s3.uri("run"))
+    with RecordWriter(store) as writer:
+        for number in range(3):
+            writer.append(note(str(number)))
+            with s3.counted() as requests:
+                writer.flush()
+            assert [request.method for request in requests] == ["PUT", "GET"]
+        reader = follow(store)
+        assert reader.refresh().notes == ("0", "1", "2")
+        writer.seal()
+        assert not [name for name in files(store) if name.startswith("journal-")]
+        assert reader.refresh().notes == read_record(store).notes == ("0", "1", "2")
+
+
+def test_on_s3_a_record_is_written_and_read_live_through_failures(s3: Server):
+    store = Store.open(s3.uri("run"))
+    with s3.failing(seeded(2, 0.1, ("500", "503", "cut"))):
+        writer = RecordWriter(store)
+        reader = follow(store)
+        for number in range(12):
+            writer.append(note(str(number)))
+            writer.flush()
+            assert reader.refresh().notes == tuple(map(str, range(number + 1)))
+        writer.seal()
+        assert read_record(store).notes == tuple(map(str, range(12)))
+    assert s3.num_mishaps > 5
+    assert seqs(store) == list(range(1, 13))
 
 
 def test_a_full_local_disk_is_said_and_leaves_the_record_readable(tmp_path: Path):

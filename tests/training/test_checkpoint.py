@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from autoft.core.storage import Store
 from autoft.tasks import state_hash
 from autoft.training import checkpoint
+from tests.s3 import Server
 
 TENSORS = {"a": torch.arange(3.0), "b": torch.ones(2, dtype=torch.int64)}
 
@@ -48,7 +50,10 @@ def test_every_dtype_and_shape_comes_back_under_the_hash_that_saving_returned(
 def test_a_newer_checkpoint_replaces_the_older(store: Store) -> None:
     for epoch in (1, 2):
         checkpoint.save(store, "last", TENSORS, {"epoch": epoch})
-    assert store.list() == ["last-00002.safetensors", "last.json"]
+    assert store.list() == ["last.safetensors"]
+    loaded = checkpoint.load(store, "last")
+    assert loaded is not None
+    assert loaded.about["epoch"] == 2
 
 
 def test_best_and_last_do_not_touch_each_other(store: Store) -> None:
@@ -59,10 +64,29 @@ def test_best_and_last_do_not_touch_each_other(store: Store) -> None:
     assert loaded.about["epoch"] == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "gone", "json"])
+def test_a_checkpoint_is_plain_safetensors(store: Store) -> None:
+    checkpoint.save(store, "best", TENSORS, {"epoch": 1})
+    tensors = safetensors.torch.load_file(store.path("best.safetensors"))
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_on_an_object_store_a_checkpoint_is_one_request_to_write_and_two_to_read(s3: Server) -> None:
+    store = Store.open(s3.uri("run"))
+    with s3.counted() as requests:
+        checkpoint.save(store, "last", TENSORS, {"epoch": 1})
+        checkpoint.save(store, "last", TENSORS, {"epoch": 2})
+    assert [request.method for request in requests] == ["PUT", "PUT"]
+    with s3.counted() as requests:
+        loaded = checkpoint.load(store, "last")
+    assert [request.method for request in requests] == ["HEAD", "GET"]
+    assert loaded is not None
+    assert loaded.about["epoch"] == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone", "header", "empty", "other"])
 def test_a_damaged_checkpoint_is_none(store: Store, damage: str) -> None:
     checkpoint.save(store, "last", TENSORS, {"epoch": 1})
-    path = Path(store.path("last-00001.safetensors"))
+    path = Path(store.path("last.safetensors"))
     content = path.read_bytes()
     if damage == "cut":
         path.write_bytes(content[:-1])
@@ -70,8 +94,12 @@ def test_a_damaged_checkpoint_is_none(store: Store, damage: str) -> None:
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     elif damage == "gone":
         path.unlink()
+    elif damage == "header":
+        path.write_bytes(content.replace(b"tensors_sha256", b"tensors_sha257"))
+    elif damage == "empty":
+        path.write_bytes(b"")
     else:
-        Path(store.path("last.json")).write_text('{"epoch": 1')
+        safetensors.torch.save_file(TENSORS, path)
     assert checkpoint.load(store, "last") is None
 
 

@@ -1,0 +1,76 @@
+"""A search whose storage is an S3 server alone: read, resumed and predicted from there, also through its failures."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autoft
+from autoft.core.cache import cache_folder
+from autoft.core.errors import StorageError
+from autoft.core.jsonable import Json
+from tests.s3 import Mishap, Request, Server, seeded
+
+MEASURED = {"seconds", "latency_ms", "peak_memory_mb"}
+Search = Callable[..., "autoft.SearchResult"]
+
+
+def board(result: "autoft.SearchResult") -> list[Json]:
+    return [{name: value for name, value in row.items() if name not in MEASURED} for row in result.rows()]
+
+
+def few(out: str | Path, search_here: Search, **given: Any) -> "autoft.SearchResult":
+    options: dict[str, Any] = {"searcher": "random", "scheduler": "none", "seed": 5}
+    return search_here(out=out, **{**options, "budget": autoft.Budget(trials=2, epochs=2), **given})
+
+
+@pytest.fixture(scope="module")
+def local(search_here: Search, tmp_path_factory: pytest.TempPathFactory) -> "autoft.SearchResult":
+    return few(tmp_path_factory.mktemp("local") / "run", search_here)
+
+
+MOST_REQUESTS = 190
+"""Of a search of 2 probes and 2 trials: one a checkpoint, two a flush and three to remove its segment."""
+
+
+def test_a_search_on_s3_ends_as_one_on_the_local_disk_and_lives_on_in_storage_alone(
+    s3: Server, search_here: Search, local: "autoft.SearchResult", pictures: Path
+) -> None:
+    with s3.counted() as requests:
+        few(s3.uri("run"), search_here)
+    assert len(requests) <= MOST_REQUESTS
+    shutil.rmtree(cache_folder())
+    found = autoft.open_run(s3.uri("run"))
+    assert board(found) == board(local)
+    paths = [str(pictures / "red" / "000.png"), str(pictures / "blue" / "001.png")]
+    assert found.model.predict(paths) == local.model.predict(paths)
+    shutil.rmtree(cache_folder())
+    again = autoft.resume(s3.uri("run"), autoft.Budget(trials=3))
+    assert {row["trial"] for row in board(again)} == {"p01", "p02", "t0001", "t0002", "t0003"}
+    before = {row["trial"]: row for row in board(local)}
+    for row in board(again):
+        if row["trial"] in before:
+            assert row | {"rank": 0, "test_accuracy": 0} == before[row["trial"]] | {"rank": 0, "test_accuracy": 0}
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_search_through_failures_of_its_storage_gives_the_same_leaderboard(
+    s3: Server, search_here: Search, local: "autoft.SearchResult", seed: int
+) -> None:
+    with s3.failing(seeded(seed, 0.1)):
+        found = few(s3.uri("run"), search_here)
+        assert board(found) == board(local)
+    assert s3.num_mishaps > 5
+
+
+def test_a_storage_that_fails_for_good_ends_the_search_with_a_sentence_and_a_resume_goes_on(
+    s3: Server, search_here: Search, local: "autoft.SearchResult"
+) -> None:
+    def rule(request: Request) -> Mishap | None:
+        return "403" if "checkpoints/t0001" in request.path and request.method == "PUT" else None
+
+    with s3.failing(rule), pytest.raises(StorageError, match=r"is denied: .* Go on with: autoft resume 's3://"):
+        few(s3.uri("run"), search_here)
+    assert board(autoft.resume(s3.uri("run"))) == board(local)
