@@ -10,7 +10,7 @@ from autoft.core.configs import SearchConfig, TrialConfig
 from autoft.core.errors import ConfigError, WorkError, nearest
 from autoft.core.jsonable import Json
 from autoft.core.metrics import Objective, parse_objective
-from autoft.core.storage import Store
+from autoft.core.storage import Store, joined
 from autoft.record import Record, leaderboard, read_record
 from autoft.space import SearchSpace
 
@@ -132,7 +132,7 @@ class SearchResult:
         """
         if not self._store.exists("best/config.yaml"):
             raise WorkError(f"'{self.folder}' has no model yet: it is written when the search ends.")
-        return load(f"{self.folder}/best")
+        return load(joined(self.folder, "best"))
 
     def __repr__(self) -> str:
         return f"SearchResult({self.folder!r}, {len(self.record.trials)} trials)"

@@ -385,7 +385,10 @@ def print_result(result: "SearchResult") -> None:
     print_footnotes(result)
     if len(shown) < len(rows):
         say(f"{len(rows) - len(shown)} more rows: autoft leaderboard {result.folder}")
-    emit(f"\nBest model: {result.folder}/best")
+    from autoft.core.storage import joined
+
+    model = joined(result.folder, "best")
+    emit(f"\nBest model: {model}")
     if result.search.profile:
-        say(f"Profiler trace: {result.folder}/logs/t0001.trace.json.gz")
-    say(f"Predict with it: autoft predict {shlex.quote(f'{result.folder}/best')} INPUT...")
+        say(f"Profiler trace: {joined(result.folder, 'logs/t0001.trace.json.gz')}")
+    say(f"Predict with it: autoft predict {shlex.quote(model)} INPUT...")

@@ -1,11 +1,8 @@
 """Data at an address (s3://, gs:// ...): fetched whole into a folder of this machine, then read like any other."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeGuard
-
-from pyarrow import fs
 
 from autoft.core.errors import DataError, WorkError
 from autoft.core.storage import Store
@@ -13,7 +10,6 @@ from autoft.data.folders import is_hidden
 
 THREADS = 16
 """Files that travel at a time."""
-CHUNK_BYTES = 8 * 2**20
 
 
 def is_address(source: Any) -> TypeGuard[str]:
@@ -34,38 +30,35 @@ def fetched(source: str, folder: Path) -> Path:
     store = Store.open(source)
     name = store.path().rpartition("/")[2]
     try:
-        kind = store.filesystem.get_file_info(store.path()).type
-        if kind == fs.FileType.NotFound:
+        if not store.exists():
             raise DataError(f"There is no file or folder '{source}'.")
-        folder.mkdir(parents=True, exist_ok=True)
-        if kind == fs.FileType.File:
+        if store.size("") is not None:
             _copy(store, "", folder / name)
             return folder / name
         root = folder / name
-        root.mkdir()
+        root.mkdir(parents=True)
         with ThreadPoolExecutor(THREADS) as pool:
-            for done in [pool.submit(_copy, store, path, root / path) for path in _files(store, source)]:
+            for done in [pool.submit(_copy, store, path, root / path) for path in _names(store, source)]:
                 done.result()
+    except WorkError:
+        raise
     except OSError as error:
         raise WorkError(f"The data '{source}' cannot be fetched to this machine: {error}.") from error
     return root
 
 
-def _files(store: Store, source: str) -> list[str]:
+def _names(store: Store, source: str) -> list[str]:
     """Return the names of all files in a folder, but for the system's own."""
-    selector = fs.FileSelector(store.path(), recursive=True)
     names = []
-    for info in store.filesystem.get_file_info(selector):
-        name = info.path.removeprefix(store.path()).removeprefix("/")
+    for name in store.walk():
         parts = name.split("/")
         if any(part in ("", "..") or "\0" in part for part in parts):
             raise DataError(f"The name '{name}' in '{source}' leads out of it; rename the file.")
-        if info.type == fs.FileType.File and not any(map(is_hidden, parts)):
+        if not any(map(is_hidden, parts)):
             names.append(name)
     return names
 
 
 def _copy(store: Store, name: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with store.filesystem.open_input_stream(store.path(name)) as stream, target.open("wb") as file:
-        shutil.copyfileobj(stream, file, CHUNK_BYTES)
+    store.download(name, target)

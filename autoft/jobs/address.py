@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from autoft.core.paths import local_path
 
 EXAMPLE = "http://HEAD:8265"
 DEFAULT_TOKEN_FILE = "~/.ray/auth_token"
+_HOST = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.?|[0-9a-f:.]+(%\w+)?")
 _MOST_BYTES = 65536
 WHERE_TOKENS_LIE = (
     f"RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, {DEFAULT_TOKEN_FILE}, or --token-file FILE"
@@ -36,7 +38,7 @@ def parse_address(address: str) -> str:
         _ = parts.port
     except ValueError:
         host = None
-    if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or ".." in host:
+    if not host or not _HOST.fullmatch(host) or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise ConfigError(f"The address {_shown(text)} is not that of a job server, such as {EXAMPLE}.")
     if "@" in parts.netloc:
         raise ConfigError(

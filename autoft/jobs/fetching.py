@@ -1,7 +1,6 @@
 """A run is brought home: file by file, each published whole, what is here and unchanged not again."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -12,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pyarrow import fs
-
 from autoft.api.folder import read_search
 from autoft.core.configs import SearchConfig
 from autoft.core.errors import ConfigError, FormatError, WorkError
@@ -21,7 +18,6 @@ from autoft.core.paths import local_path
 from autoft.core.storage import Store
 from autoft.jobs.server import JobServer
 from autoft.jobs.verifying import (
-    CHUNK_BYTES,
     problems_of_bundle,
     problems_of_checkpoint,
     problems_of_data,
@@ -101,6 +97,8 @@ def fetch(
     lock = WriterLock(Store.open(target).within("results"))
     try:
         return _Fetch(source, run, target, ledger, report).all(search)
+    except WorkError:
+        raise
     except OSError as error:
         raise WorkError(
             f"Fetching '{run}' broke off: {str(error) or type(error).__name__}. What has come is kept; say it again."
@@ -230,15 +228,13 @@ class _Fetch:
         Raises:
             FormatError: If a name leads out of the run.
         """
-        selector = fs.FileSelector(self._source.path(section), allow_not_found=True, recursive=True)
         found = []
-        for info in self._source.filesystem.get_file_info(selector):
-            name = info.path.removeprefix(self._source.root).removeprefix("/")
-            if info.type != fs.FileType.File or any(part.startswith(".") and part != ".." for part in name.split("/")):
+        for name, info in self._source.walk(section).items():
+            if any(part.startswith(".") and part != ".." for part in name.split("/")):
                 continue
             self._refuse_foreign(name)
             found.append(_File(name=name, bytes=int(info.size), changed=int(info.mtime_ns or 0)))
-        return sorted(found, key=lambda file: file.name)
+        return found
 
     def _refuse_foreign(self, name: str) -> None:
         parts = name.split("/")
@@ -283,24 +279,18 @@ class _Fetch:
         place = (into or self._target) / file.name
         self._make_folder(place.parent)
         partial = place.with_name(f".{place.name}.part")
-        state, size = hashlib.sha256(), 0
         try:
-            with (
-                self._source.filesystem.open_input_stream(self._source.path(file.name)) as stream,
-                partial.open("wb") as out,
-            ):
-                while piece := stream.read(CHUNK_BYTES):
-                    state.update(piece)
-                    size += len(piece)
-                    out.write(piece)
+            self._source.download(file.name, partial)
+            size = partial.stat().st_size
             if size != file.bytes:
                 raise _Moved(file.name)
+            sha256 = sha256_of(partial)
             partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
         with self._lock:
             if into is None:
-                self._ledger.add(_File(name=file.name, bytes=size, changed=file.changed, sha256=state.hexdigest()))
+                self._ledger.add(_File(name=file.name, bytes=size, changed=file.changed, sha256=sha256))
             self._num_new += 1
             self._new_bytes += size
         self._tell(size)

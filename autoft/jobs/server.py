@@ -177,6 +177,7 @@ def _probe(url: str, token: Token | None) -> str:
     try:
         answer = _get(f"{url}/api/version", token)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code in (401, 403):
             raise _refused(url, token) from None
         raise _no_server(url, f"it answers with {error.code}") from None
@@ -231,6 +232,9 @@ def _differences(url: str, token: Token | None, ray_there: str) -> Iterator[str]
 
     try:
         answer = _get(f"{url}/api/v0/cluster_metadata", token)
+    except urllib.error.HTTPError as error:
+        error.close()
+        answer = None
     except (OSError, ValueError):  # what it says is only for a warning
         answer = None
     data = answer.get("data") if isinstance(answer, dict) else None
