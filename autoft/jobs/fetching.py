@@ -131,10 +131,11 @@ class _Ledger:
             return cls(path)
         ledger = cls(path)
         first, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-        with contextlib.suppress(ValueError):
+        origin = None
+        with contextlib.suppress(ValueError, AttributeError):
             origin = json.loads(first).get("run")
-            if origin != source.path():
-                raise ConfigError(f"The folder '{target}' holds the run of '{origin}', not of '{run}'; give a new one.")
+        if origin != source.path():
+            raise ConfigError(f"The folder '{target}' holds the run of '{origin}', not of '{run}'; give a new one.")
         for line in lines:
             with contextlib.suppress(ValueError, TypeError):
                 values = json.loads(line)

@@ -11,8 +11,6 @@ from autoft.jobs import code
 from autoft.jobs.code import staged
 
 PROGRAM = """
-import sys
-sys.path[:] = [sys.argv[1], *(place for place in sys.path if "site-packages" not in place)]
 import autoft
 from autoft.space.files import shipped_spaces
 print(autoft.__version__, autoft.__file__, "image-classification/quick" in shipped_spaces())
@@ -25,11 +23,13 @@ def test_what_travels_is_autoft_with_its_spaces_and_its_version_and_nothing_else
         assert sorted(path.name for path in folder.iterdir()) == ["autoft", f"autoft-{autoft.__version__}.dist-info"]
         assert not [path for path in folder.rglob("*") if path.suffix == ".pyc" or path.name == "__pycache__"]
         done = subprocess.run(
-            [sys.executable, "-S", "-c", PROGRAM.replace("import autoft\n", "import autoft\n", 1), str(folder)],
+            [sys.executable, "-S", "-c", PROGRAM],  # -S: without the autoft that is installed here
             capture_output=True,
             text=True,
             check=False,
-            env={"PYTHONPATH": ":".join(place for place in sys.path if place.endswith("site-packages"))},
+            env={
+                "PYTHONPATH": ":".join([str(folder), *(place for place in sys.path if place.endswith("site-packages"))])
+            },
         )
         assert done.stdout.split() == [autoft.__version__, str(folder / "autoft" / "__init__.py"), "True"], done.stderr
     assert not folder.exists()
