@@ -35,7 +35,7 @@ from autoft.api.request import (
 )
 from autoft.core import catalog
 from autoft.core.configs import Budget, Resources, SearchConfig, StrategyConfig
-from autoft.core.errors import ConfigError, WorkError
+from autoft.core.errors import ConfigError, StorageError, WorkError
 from autoft.core.metrics import check_limits
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
@@ -143,6 +143,7 @@ def lay(request: SearchRequest, *, listener: Listener | None = None, elsewhere: 
             # What was fetched for this is gone when the search runs, and another machine does not see it.
             packed=elsewhere or any(map(is_address, (request.data, request.val, request.test))),
             elsewhere=elsewhere,
+            progress=counting(listener, start, what="stored"),
         )
     return Laid(config=config, store=checked.store, strategy=checked.strategy)
 
@@ -276,6 +277,7 @@ def _lay_run(
     *,
     packed: bool,
     elsewhere: bool,
+    progress: Callable[[int, int], None] | None,
 ) -> SearchConfig:
     """Make the run folder and return the search with the hash of what it learns from.
 
@@ -283,10 +285,10 @@ def _lay_run(
     readers find until the search begins.
 
     Raises:
-        WorkError: If the disk refuses; nothing is left then.
+        WorkError: If the disk refuses; nothing is left then. A store that fails keeps what it has got.
     """
     try:
-        place_dataset(store, prepared.path, prepared.fingerprint, contents=packed)
+        place_dataset(store, prepared.path, prepared.fingerprint, contents=packed, progress=progress)
         write_quarantine(store, [(row.row, row.reason) for row in prepared.quarantine])
         write_environment(store)
         if experience is not None:
@@ -294,6 +296,8 @@ def _lay_run(
         write_search(store, config)
         if elsewhere:
             RecordWriter(store).close()
+    except StorageError:
+        raise  # what was uploaded stays: the same command goes on with what lacks
     except OSError as error:
         with contextlib.suppress(OSError):
             remove_run(store)
@@ -329,9 +333,9 @@ def _learning(experience: Experience | None, config: SearchConfig) -> Iterator[s
 
 
 def counting(
-    listener: Listener | None, start: float, *, every: float = REPORT_SECONDS
+    listener: Listener | None, start: float, *, what: str = "read", every: float = REPORT_SECONDS
 ) -> Callable[[int, int], None] | None:
-    """Return what tells the listener of the rows that are read, once in `every` seconds: small data need no word."""
+    """Return what tells the listener of the rows that are read or stored, once in `every` seconds, if it takes long."""
     if listener is None:
         return None
     last = time.monotonic()
@@ -340,7 +344,7 @@ def counting(
         nonlocal last
         if time.monotonic() - last >= every:
             last = time.monotonic()
-            say(listener, "reading the data", start, f"{done:,} of {total:,} rows are read")
+            say(listener, "reading the data", start, f"{done:,} of {total:,} rows are {what}")
 
     return report
 

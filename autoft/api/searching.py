@@ -15,7 +15,7 @@ from autoft.api.laying import Laid, SearchRequest, lay
 from autoft.api.request import grown, metrics_of, resumed_strategy
 from autoft.api.result import SearchResult
 from autoft.core.configs import Budget, Resources, SearchConfig, StrategyConfig
-from autoft.core.errors import DiskFullError, Interrupted, UserError
+from autoft.core.errors import DiskFullError, Interrupted, StorageError, UserError
 from autoft.core.progress import Listener
 from autoft.core.storage import Store
 from autoft.engine.machine import check_request
@@ -138,7 +138,7 @@ def search_for(request: SearchRequest, *, listener: Listener | None = None) -> S
     try:
         _run(laid, request.out, start=start, listener=listener)
     except UserError:
-        if not SearchResult(request.out).record.trials:
+        if not laid.store.list("results") or not SearchResult(request.out).record.trials:
             remove_run(laid.store)
         raise
     return SearchResult(request.out)
@@ -233,10 +233,12 @@ def resuming(run: str | Path) -> str:
 
 @contextmanager
 def _resumable(run: str | Path) -> Iterator[None]:
-    """Say the line that resumes where the search is interrupted, or the disk is full."""
+    """Say the line that resumes where the search is interrupted, the disk is full, or the storage fails."""
     try:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
         raise Interrupted(f"Interrupted; all that was reached is kept. Go on with: {resuming(run)}") from error
+    except StorageError as error:
+        raise StorageError(f"{error} Go on with: {resuming(run)}") from error
     except DiskFullError as error:
         raise DiskFullError(f"{error} Make room, then go on with: {resuming(run)}") from error
