@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -51,6 +52,19 @@ class Head:
             check=False,
             timeout=seconds,
         )
+
+    def interrupted(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        """Return how `autoft` ended that was interrupted by Ctrl-C once it had written a line."""
+        command = [sys.executable, "-m", "autoft", *map(str, arguments)]
+        environment = {**self.environment, "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
+        with subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def done(self, *arguments: str | Path) -> str:
         """Return what `autoft` wrote to stdout; it must end well."""

@@ -74,6 +74,11 @@ def test_a_search_is_submitted_watched_stopped_resumed_and_brought_home(
     assert any("/autoft/__main__.py" in name for name in texts)
     require_no_secret(head, texts)
 
+    detached = head.interrupted("logs", job, "-f", *at)
+    assert detached.returncode == 130
+    assert f"Detached; the job runs on. Watch it again with: autoft status {job} -f" in detached.stderr
+    assert status()["state"] == "running"
+
     refused = head.autoft("submit", *at, "--", "resume", run)
     assert refused.returncode == 2
     assert f"The job {job} is searching in" in refused.stderr

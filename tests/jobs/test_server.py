@@ -1,12 +1,8 @@
 """What a person is told where no job server answers, or it refuses: by real servers of loopback."""
 
-import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,43 +12,9 @@ import pytest
 from autoft.core.errors import ConfigError
 from autoft.jobs import server as jobs_server
 from autoft.jobs.server import connect
+from tests.jobs.servers import answering, listening
 
 TOKEN = "c0ffee" * 8
-
-
-@contextmanager
-def listening(answer: Callable[[Any], None]) -> Iterator[str]:
-    """Have an HTTP server that answers every request so, and its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def answering(status: int, body: Any, **headers: str) -> Callable[[Any], None]:
-    def answer(request: Any) -> None:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request.send_response(status)
-        for name, value in headers.items():
-            request.send_header(name, value)
-        request.send_header("Content-Length", str(len(content)))
-        request.end_headers()
-        request.wfile.write(content)
-
-    return answer
 
 
 @pytest.fixture(autouse=True)
