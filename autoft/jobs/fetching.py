@@ -22,6 +22,7 @@ from autoft.jobs.verifying import (
     problems_of_checkpoint,
     problems_of_data,
     problems_of_experience,
+    problems_of_weights,
     sha256_of,
 )
 from autoft.record import read_record
@@ -190,7 +191,7 @@ class _Fetch:
         plain = [file for file in plain if file.name != _SEARCH]
         self._bring_settled(plain)
         problems = [*problems_of_data(self._target, search), *problems_of_experience(self._target, search)]
-        problems += self._weights_problems()
+        problems += problems_of_weights(self._target)
         for trial in sorted({file.name.split("/")[1] for file in listing if _section(file.name) == "checkpoints"}):
             problems += self._checkpoint(trial)
         problems += self._bundle()
@@ -317,9 +318,6 @@ class _Fetch:
             self._done += num_bytes
             if self._report is not None:
                 self._report(min(self._done, self._total), self._total)
-
-    def _weights_problems(self) -> Iterator[str]:
-        yield from ()
 
     def _checkpoint(self, trial: str) -> list[str]:
         """Bring the checkpoints of a trial, which a running search replaces; return what stays wrong with them."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from autoft.core.configs import SearchConfig
 from autoft.core.errors import FormatError
-from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 
 CHUNK_BYTES = 8 * 2**20
@@ -60,6 +59,27 @@ def problems_of_data(folder: Path, search: SearchConfig) -> Iterator[str]:
         for part in StoredRows(Store.open(rows), search.fingerprint).listing().parts:
             if sha256_of(rows / part.name) != part.sha256:
                 yield _changed(f"data/{search.fingerprint}/{part.name}")
+
+
+def problems_of_weights(folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the weights that travel with a run, each in a file that is named by its hash."""
+    listing = folder / "weights" / "weights.json"
+    if not listing.is_file():
+        return
+    try:
+        entries = [file for one in json.loads(listing.read_bytes())["weights"] for file in one["files"]]
+        names = {f"{file['sha256']}{Path(file['name']).suffix}": str(file["sha256"]) for file in entries}
+    except (ValueError, KeyError, TypeError):
+        yield "weights/weights.json is damaged: it names no files."
+        return
+    for name, sha256 in names.items():
+        path = folder / "weights" / name
+        if Path(name).name != name:
+            yield f"weights/weights.json is damaged: it names a file '{name}'."
+        elif not path.is_file():
+            yield f"weights/{name} is missing."
+        elif sha256_of(path) != sha256:
+            yield _changed(f"weights/{name}")
 
 
 def problems_of_experience(folder: Path, search: SearchConfig) -> Iterator[str]:
@@ -139,15 +159,6 @@ def problems_of_bundle(folder: Path) -> Iterator[str]:
             yield f"best/{name} is missing."
         elif sha256_of(folder / name) != hashes.get(name):
             yield _changed(f"best/{name}")
-
-
-def read_json(path: Path) -> Json | None:
-    """Return the map in a JSON file; None where there is none."""
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
 
 
 def _changed(name: str) -> str:

@@ -1,5 +1,6 @@
 """A run brought home from a store: everything, whole, once; and what is not whole is named."""
 
+import hashlib
 import json
 import shutil
 import urllib.request
@@ -138,6 +139,31 @@ def test_a_file_that_is_missing_is_named(there: Path, tmp_path: Path, name: str)
     path = min(there.glob(name))
     path.unlink()
     with pytest.raises(WorkError, match=f"is not whole as it lies there: .*{path.name}"):
+        fetch(there, tmp_path / "home")
+
+
+def with_weights(there: Path, content: bytes, sha256: str) -> None:
+    (there / "weights").mkdir()
+    (there / "weights" / f"{hashlib.sha256(content).hexdigest()}.safetensors").write_bytes(content)
+    file = {"name": "mine.safetensors", "bytes": len(content), "sha256": sha256}
+    about = {"backbone": "timm:test_resnet", "weights": "mine.safetensors", "source": "file", "is_folder": False}
+    listing = {"format": 1, "weights": [{**about, "files": [file]}]}
+    (there / "weights" / "weights.json").write_text(json.dumps(listing))
+
+
+def test_weights_that_travel_are_checked_and_no_name_leads_out(there: Path, tmp_path: Path) -> None:
+    sha256 = hashlib.sha256(b"tensors").hexdigest()
+    with_weights(there, b"tensors", sha256)
+    fetch(there, tmp_path / "home")
+    (there / "weights" / f"{sha256}.safetensors").write_bytes(b"tensorz")
+    with pytest.raises(WorkError, match=rf"weights/{sha256}.safetensors is not as it was written"):
+        fetch(there, tmp_path / "home")
+    (there / "weights" / f"{sha256}.safetensors").unlink()
+    with pytest.raises(WorkError, match=rf"weights/{sha256}.safetensors is missing"):
+        fetch(there, tmp_path / "home")
+    shutil.rmtree(there / "weights")
+    with_weights(there, b"tensors", "../../x")
+    with pytest.raises(WorkError, match=r"weights.json is damaged: it names a file '\.\./\.\./x.safetensors'"):
         fetch(there, tmp_path / "home")
 
 
