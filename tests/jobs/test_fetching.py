@@ -10,13 +10,14 @@ import pytest
 
 import autoft
 from autoft.api import SearchResult
-from autoft.core.configs import Budget
+from autoft.core.configs import Budget, DataSpec
 from autoft.core.errors import ConfigError, FormatError, WorkError
 from autoft.core.storage import Store, joined
-from autoft.data import open_dataset
+from autoft.data import open_dataset, prepare
 from autoft.data.run_rows import RunRows
 from autoft.jobs import Fetched, fetch
 from autoft.jobs.fetching import LEDGER
+from autoft.jobs.verifying import _problems_of_rows
 from autoft.record import RecordWriter, read_record
 from tests.s3 import Request, Server
 
@@ -140,6 +141,16 @@ def test_a_file_that_is_missing_is_named(there: Path, tmp_path: Path, name: str)
     path.unlink()
     with pytest.raises(WorkError, match=f"is not whole as it lies there: .*{path.name}"):
         fetch(there, tmp_path / "home")
+
+
+def test_a_row_that_is_not_as_it_was_written_is_named(texts: Path, tmp_path: Path) -> None:
+    prepared = prepare(str(texts), DataSpec(source=str(texts)), out=tmp_path / "data")
+    content = bytearray(prepared.path.read_bytes())
+    place = content.index(b"film 7 was")
+    content[place] ^= 1
+    prepared.path.write_bytes(content)
+    (found,) = _problems_of_rows(open_dataset(prepared.path))
+    assert found.startswith("data/dataset.arrow is damaged: 'row ")
 
 
 def with_weights(there: Path, content: bytes, sha256: str) -> None:
