@@ -23,7 +23,7 @@ def test_what_travels_is_autoft_with_its_spaces_and_its_version_and_nothing_else
         assert sorted(path.name for path in folder.iterdir()) == ["autoft", f"autoft-{autoft.__version__}.dist-info"]
         assert not [path for path in folder.rglob("*") if path.suffix == ".pyc" or path.name == "__pycache__"]
         done = subprocess.run(
-            [sys.executable, "-S", "-c", PROGRAM],  # -S: without the autoft that is installed here
+            [sys.executable, "-S", "-P", "-c", PROGRAM],  # without any other autoft
             capture_output=True,
             text=True,
             check=False,
