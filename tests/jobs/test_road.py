@@ -16,7 +16,7 @@ from tests.s3 import Server
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
-def until(found: Callable[[], Any], what: str, *, seconds: float = 120) -> Any:
+def until(found: Callable[[], Any], what: str, *, seconds: float = 300) -> Any:
     """Return what `found` gives once it is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -56,7 +56,12 @@ def test_a_search_is_submitted_watched_stopped_resumed_and_brought_home(
     def status() -> Any:
         return json.loads(head.done("status", job, *at, "--format", "json"))
 
-    until(lambda: (status()["search"] or {"epochs": 0})["epochs"] > 2, "epochs are recorded")
+    def epochs() -> int:
+        found = status()
+        assert found["state"] in ("pending", "running"), found["message"]
+        return int((found["search"] or {"epochs": 0})["epochs"])
+
+    until(lambda: epochs() > 2, "epochs are recorded")
 
     # While it runs: a snapshot that reads whole, and no secret anywhere.
     head.done("fetch", job, *at, "--out", home)
