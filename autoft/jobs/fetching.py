@@ -189,6 +189,7 @@ class _Fetch:
         self._total = sum(file.bytes for file in listing)
         plain = [file for file in listing if _section(file.name) not in ("results", "checkpoints", "best")]
         plain = [file for file in plain if file.name != _SEARCH]
+        self._remove_vanished(listing)
         self._bring_settled(plain)
         problems = [*problems_of_data(self._target, search), *problems_of_experience(self._target, search)]
         problems += problems_of_weights(self._target)
@@ -197,7 +198,6 @@ class _Fetch:
         problems += self._bundle()
         self._record()
         self._bring_settled([file for file in self._listing() if file.name == _SEARCH])
-        self._remove_vanished()
         if problems:
             raise WorkError(f"The run '{self._run}' is not whole as it lies there: {' '.join(problems)}")
         return Fetched(
@@ -401,9 +401,9 @@ class _Fetch:
                 done.result()
         return files
 
-    def _remove_vanished(self) -> None:
+    def _remove_vanished(self, listing: Iterable[_File]) -> None:
         """Remove what was fetched before and is there no more, such as checkpoints of pruned trials."""
-        there = {file.name for file in self._listing()}
+        there = {file.name for file in listing}
         for name in [name for name in self._ledger.files if name not in there and _section(name) != "results"]:
             self._remove(name)
 
