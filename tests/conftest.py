@@ -40,6 +40,7 @@ RAY_FILES = (
     "tests/engine/test_cluster.py",
     "tests/engine/test_search.py",
     "tests/examples/test_examples.py",
+    "tests/jobs/test_fetching.py",
 )
 """What uses the session's Ray: of two workers, one runs it all, and begins with it."""
 

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoft.api.demonstration import DemoResult, demo
     from autoft.api.experience import build_experience
+    from autoft.api.laying import SearchRequest
     from autoft.api.reproduction import Reproduction, reproduce
     from autoft.api.result import Best, SearchResult, load, open_run, replay
-    from autoft.api.searching import resume, search
+    from autoft.api.searching import resume, search, search_for
 
 _HOMES = {
     "Best": "result",
     "DemoResult": "demonstration",
     "Reproduction": "reproduction",
+    "SearchRequest": "laying",
     "SearchResult": "result",
     "build_experience": "experience",
     "demo": "demonstration",
@@ -23,12 +25,14 @@ _HOMES = {
     "reproduce": "reproduction",
     "resume": "searching",
     "search": "searching",
+    "search_for": "searching",
 }
 
 __all__ = [
     "Best",
     "DemoResult",
     "Reproduction",
+    "SearchRequest",
     "SearchResult",
     "build_experience",
     "demo",
@@ -38,6 +42,7 @@ __all__ = [
     "reproduce",
     "resume",
     "search",
+    "search_for",
 ]
 
 

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -167,11 +167,18 @@ def remove_run(store: Store) -> None:
             Path(store.path()).rmdir()
 
 
-def place_dataset(store: Store, prepared: Path, fingerprint: str, *, contents: bool = False) -> None:
+def place_dataset(
+    store: Store,
+    prepared: Path,
+    fingerprint: str,
+    *,
+    contents: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Put the prepared rows into the run; see `RunRows.place`."""
     from autoft.data import RunRows  # costs more than all else that readers of a run need
 
-    RunRows(store, fingerprint).place(prepared, contents=contents)
+    RunRows(store, fingerprint).place(prepared, contents=contents, progress=progress)
 
 
 def place_weights(store: Store, space: SearchSpace) -> None:

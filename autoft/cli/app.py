@@ -10,6 +10,7 @@ from autoft.cli.demo import demo
 from autoft.cli.doctor import doctor
 from autoft.cli.experience import build as build_experience
 from autoft.cli.failures import INTERRUPTED, describe, ignore_interrupts, report_unexpected
+from autoft.cli.jobs import fetch, logs, status, stop, submit
 from autoft.cli.listing import list_
 from autoft.cli.model import evaluate, predict
 from autoft.cli.output import emit, say
@@ -20,6 +21,7 @@ from autoft.cli.space import check, schema, show
 from autoft.core.errors import AutoftError, Interrupted
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
+_CLUSTER = "On a cluster"
 _SEARCH, _RESULTS, _MODEL, _HERE = "Search", "Results", "The model", "What there is"
 
 
@@ -59,6 +61,11 @@ def build() -> typer.Typer:
     app.command(rich_help_panel=_SEARCH)(search)
     app.command(rich_help_panel=_SEARCH)(resume)
     app.command(rich_help_panel=_SEARCH)(demo)
+    app.command(rich_help_panel=_CLUSTER)(submit)
+    app.command(rich_help_panel=_CLUSTER)(status)
+    app.command(rich_help_panel=_CLUSTER)(logs)
+    app.command(rich_help_panel=_CLUSTER)(stop)
+    app.command(rich_help_panel=_CLUSTER)(fetch)
     app.command(rich_help_panel=_RESULTS)(leaderboard)
     app.command(rich_help_panel=_RESULTS)(log)
     app.command(rich_help_panel=_RESULTS)(replay)

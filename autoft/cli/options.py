@@ -13,6 +13,7 @@ DATA = "Data"
 STRATEGY = "What is searched, and how"
 RESOURCES = "Resources"
 OUTPUT = "Output"
+CLUSTER = "Cluster"
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a search: a path, or s3://, gs:// ...")]
 Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder of a model, such as RUN/best.")]

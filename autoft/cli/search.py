@@ -14,8 +14,8 @@ from autoft.cli.live import watching
 from autoft.cli.output import emit, on_terminal, say
 from autoft.cli.results import print_footnotes, print_leaderboard
 from autoft.cli.searchfile import META_KEY, apply_file
+from autoft.cli.submission import Submission
 from autoft.core.errors import Interrupted
-from autoft.core.storage import joined
 
 if TYPE_CHECKING:
     from autoft.api import SearchResult
@@ -279,52 +279,73 @@ def search(
     from autoft import api
     from autoft.core.configs import Resources
 
+    request = api.SearchRequest(
+        data=data,
+        task=task,
+        target=target,
+        val=val,
+        test=test,
+        group=group,
+        space=space,
+        overrides=overrides or None,
+        metric=metric or None,
+        budget=_budget(trials, epochs, time, epochs_per_pass),
+        searcher=searcher,
+        scheduler=scheduler,
+        resources=Resources(
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,  # type: ignore[arg-type]  # `parsing.gpus` made it "auto" or a number
+            concurrent=concurrent,
+            gradient_checkpointing=gradient_checkpointing,
+        ),
+        address=address,
+        out=out,
+        seed=seed,
+        learn_from=learn_from or (),
+        deterministic=deterministic,
+        limits=parsing.limits(limit or ()),
+        min_improvement=min_improvement,
+        confirm=confirm,
+        keep=keep,
+        profile=profile,
+    )
+    submission = context.find_object(Submission)
+    if submission is not None:
+        submission.search(request, config)
+        return
     with resumable(out), watching() as listener:
-        result = api.search(
-            data,
-            task=task,
-            target=target,
-            val=val,
-            test=test,
-            group=group,
-            space=space,
-            overrides=overrides or None,
-            metric=metric or None,
-            budget=_budget(trials, epochs, time, epochs_per_pass),
-            searcher=searcher,
-            scheduler=scheduler,
-            resources=Resources(
-                cpus_per_trial=cpus_per_trial,
-                gpus_per_trial=gpus_per_trial,  # type: ignore[arg-type]  # `parsing.gpus` made it "auto" or a number
-                concurrent=concurrent,
-                gradient_checkpointing=gradient_checkpointing,
-            ),
-            address=address,
-            out=out,
-            seed=seed,
-            learn_from=learn_from or (),
-            deterministic=deterministic,
-            limits=parsing.limits(limit or ()),
-            min_improvement=min_improvement,
-            confirm=confirm,
-            keep=keep,
-            profile=profile,
-            listener=listener,
-        )
+        result = api.search_for(request, listener=listener)
     print_result(result)
 
 
 def resume(
+    context: typer.Context,
     run: options.Run,
+    *,
     trials: options.TrialsInAll = None,
     epochs: options.EpochsInAll = None,
     time: options.TimeInAll = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ray cluster that this machine is part of; auto: the one that runs here; local: none, this machine "
+            "searches alone.",
+            show_default="as before",
+            rich_help_panel=options.RESOURCES,
+        ),
+    ] = None,
 ) -> None:
     """Go on with a search where it stopped, or was killed; with more budget, if given."""
     from autoft import api
 
+    budget = _budget(trials, epochs, time)
+    submission = context.find_object(Submission)
+    if submission is not None:
+        submission.resume(run, budget, address)
+        return
     with resumable(run), watching() as listener:
-        result = api.resume(run, budget=_budget(trials, epochs, time), listener=listener)
+        result = api.resume(run, budget=budget, address=address, listener=listener)
     print_result(result)
 
 
@@ -347,9 +368,9 @@ def resumable(run: str) -> Iterator[None]:
         from autoft.core.storage import Store
 
         if Store.open(run).exists("search.yaml"):
-            raise Interrupted(
-                f"Interrupted; all that was reached is kept. Go on with: autoft resume {shlex.quote(run)}"
-            ) from error
+            from autoft.api.searching import resuming
+
+            raise Interrupted(f"Interrupted; all that was reached is kept. Go on with: {resuming(run)}") from error
         raise Interrupted("Interrupted before the search began; nothing is kept.") from error
     finally:
         for number in taken:
@@ -364,8 +385,10 @@ def print_result(result: "SearchResult") -> None:
     print_footnotes(result)
     if len(shown) < len(rows):
         say(f"{len(rows) - len(shown)} more rows: autoft leaderboard {result.folder}")
-    best = joined(result.folder, "best")
-    emit(f"\nBest model: {best}")
+    from autoft.core.storage import joined
+
+    model = joined(result.folder, "best")
+    emit(f"\nBest model: {model}")
     if result.search.profile:
-        say(f"Profiler trace: {result.folder}/logs/t0001.trace.json.gz")
-    say(f"Predict with it: autoft predict {shlex.quote(best)} INPUT...")
+        say(f"Profiler trace: {joined(result.folder, 'logs/t0001.trace.json.gz')}")
+    say(f"Predict with it: autoft predict {shlex.quote(model)} INPUT...")

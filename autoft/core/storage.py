@@ -190,6 +190,13 @@ class Store:
         files = {info.base_name: int(info.size) for info in self._infos(folder) if info.type == fs.FileType.File}
         return {name: files[name] for name in sorted(files) if not name.startswith(".")}
 
+    def walk(self, folder: str = "") -> dict[str, fs.FileInfo]:
+        """Return all files below a folder, by names within the store, sorted; none where there is no such folder."""
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True, recursive=True)
+        infos = self._patiently(lambda: self.filesystem.get_file_info(selector))
+        files = {info.path.removeprefix(f"{self.root}/"): info for info in infos if info.type == fs.FileType.File}
+        return {name: files[name] for name in sorted(files)}
+
     def delete(self, name: str) -> None:
         """Remove a file or a folder with all in it; one that is not there is no error."""
         info = self._info(name)

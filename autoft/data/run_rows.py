@@ -39,7 +39,7 @@ class RunRows:
             DataError: If the run folder is on a disk that this machine does not see.
             FormatError: If the run has lost them, they are damaged, or they are another search's.
         """
-        return self._here() if self.store.is_local else self._stored.open(heartbeat)
+        return self._here() if self._is_file else self._stored.open(heartbeat)
 
     def check(self) -> None:
         """Find that they are there, without fetching them.
@@ -49,7 +49,7 @@ class RunRows:
         """
         if not self.fingerprint.isalnum():
             raise FormatError(f"The fingerprint in {self.store.path('search.yaml')} is none: {self.fingerprint!r}.")
-        if not self.store.is_local:
+        if not self._is_file:
             self._stored.check()
         elif not self._path.exists():
             raise FormatError(f"The run '{self.store.path()}' has lost {FOLDER}/{FILE_NAME}, its rows and split.")
@@ -59,7 +59,7 @@ class RunRows:
     def describe(self) -> Json | None:
         """Return what `autoft.data.describe` says of the rows, without fetching them; None where there are none."""
         try:
-            return describe(self._here()) if self.store.is_local else self._stored.listing().facts
+            return describe(self._here()) if self._is_file else self._stored.listing().facts
         except (DataError, FormatError):
             return None
 
@@ -88,6 +88,11 @@ class RunRows:
         except DataError:
             self.store.delete(FOLDER)
             raise
+
+    @property
+    def _is_file(self) -> bool:
+        """Whether they are one file: in a local folder, but where the run was fetched from a remote store."""
+        return self.store.is_local and not Path(self.store.path(f"{FOLDER}/{self.fingerprint}")).is_dir()
 
     @property
     def _path(self) -> Path:

@@ -193,6 +193,6 @@ def _current_cluster() -> str:
     if not CURRENT_CLUSTER.exists():
         raise ConfigError(
             "The address 'auto' means the Ray cluster of this machine, and there is none; start one with "
-            "`ray start --head`, or leave the address out."
+            "`ray start --head`, or leave the address out; a resume takes '--address local' to do without."
         )
     return CURRENT_CLUSTER.read_text().strip()

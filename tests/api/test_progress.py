@@ -4,24 +4,24 @@ from pathlib import Path
 import pytest
 
 import autoft
-from autoft.api import searching
+from autoft.api import laying
 from autoft.core.progress import Progress
 
 
 def test_rows_that_are_read_are_told_now_and_then() -> None:
     told: list[Progress] = []
-    report = searching._counting(told.append, time.monotonic(), every=0.0)
+    report = laying.counting(told.append, time.monotonic(), every=0.0)
     assert report is not None
     report(50, 12_000)
     assert [(one.stage, one.line) for one in told] == [("reading the data", "50 of 12,000 rows are read")]
-    seldom = searching._counting(told.append, time.monotonic(), every=60.0)
+    seldom = laying.counting(told.append, time.monotonic(), every=60.0)
     assert seldom is not None
     seldom(100, 12_000)
     assert len(told) == 1
 
 
 def test_nobody_is_told_where_nobody_listens() -> None:
-    assert searching._counting(None, 0.0) is None
+    assert laying.counting(None, 0.0) is None
 
 
 @pytest.mark.parametrize(

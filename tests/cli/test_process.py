@@ -26,7 +26,9 @@ def loaded(*arguments: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("line", ["--help", "search --help", "--version", "list optimizers", "list metrics"])
+@pytest.mark.parametrize(
+    "line", ["--help", "search --help", "submit --help", "--version", "list optimizers", "list metrics"]
+)
 def test_help_and_lists_import_nothing_heavy(line: str) -> None:
     assert loaded(*line.split()) == set()
 

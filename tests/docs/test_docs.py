@@ -10,7 +10,10 @@ from autoft.cli import main
 from tests.conftest import write_pictures, write_texts
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("searching", "runs", "spaces", "data", "benchmarks", "scaling")]
+HELP = ROOT / "tests" / "cli" / "help"
+PAGES = [
+    ROOT / "docs" / f"{name}.md" for name in ("searching", "runs", "cluster", "spaces", "data", "benchmarks", "scaling")
+]
 """In the order in which a reader meets them: a page may speak of a run that an earlier page made; one may be prose."""
 BLOCK = re.compile(r"^```(console|python|yaml file=(\S+))\n(.*?)^```", re.M | re.S)
 
@@ -62,6 +65,17 @@ def test_each_block_with_a_language_is_of_a_kind_that_runs() -> None:
     for page in PAGES:
         text = page.read_text()
         assert len(re.findall(r"^ *(?:```|~~~)\S", text, re.M)) == len(BLOCK.findall(text)), page.name
+
+
+def test_every_option_of_a_line_of_autoft_that_needs_a_cluster_is_one_of_its_command() -> None:
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    lines = re.findall(r"^autoft (.*)", text, re.M)
+    assert {line.split()[0] for line in lines} == {"search", "submit", "status", "logs", "fetch", "stop"}
+    for line in lines:
+        for part in line.split(" -- "):
+            command, *rest = part.split()
+            known = set(re.findall(r"--?[a-z][a-z-]*", (HELP / f"autoft-{command}.txt").read_text()))
+            assert {word for word in rest if word.startswith("-")} <= known, line
 
 
 def test_the_benchmarks_and_results_that_pages_name_are_there() -> None:

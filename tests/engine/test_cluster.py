@@ -1,3 +1,5 @@
+import contextlib
+import os
 import re
 import socket
 import subprocess
@@ -78,3 +80,42 @@ def test_a_local_ray_listens_on_loopback_alone(ray_cluster: None) -> None:
     assert set(listening) == ports
     # 127.0.0.1, as IPv4 and as IPv4 within IPv6, in the kernel's byte order.
     assert set.union(*listening.values()) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+
+
+def test_no_process_of_a_local_ray_listens_beyond_loopback(ray_cluster: None) -> None:
+    session = ray._private.worker._global_node.get_session_dir_path()
+    processes = [
+        os.getpid(),
+        *(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if of(path, session)),
+    ]
+    # The gcs server, the raylet and its agents among them.
+    assert len(processes) >= 4
+    sockets = {number for process in processes for number in sockets_of(process)}
+    listening = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, _, _, _, _, _, inode, *_ = line.split()
+            if state == LISTENING and inode in sockets:
+                listening[local] = local.rpartition(":")[0]
+    assert len(listening) >= 3
+    assert set(listening.values()) <= {
+        "0100007F",
+        "0000000000000000FFFF00000100007F",
+        "00000000000000000000000001000000",
+    }
+
+
+def of(cmdline: Path, session: str) -> bool:
+    try:
+        return os.fsencode(session) in cmdline.read_bytes()
+    except OSError:  # it has ended
+        return False
+
+
+def sockets_of(process: int) -> set[str]:
+    """Return the numbers of a process's sockets, as /proc/net/tcp has them."""
+    numbers = set()
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it is closed by now
+            numbers.update(re.findall(r"^socket:\[(\d+)\]$", str(descriptor.readlink())))
+    return numbers
