@@ -19,6 +19,7 @@ from typing import Any
 from autoft.core.configs import Budget, EpochResult, ExecutionPolicy, Resources, StrategyConfig, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
+from autoft.data import RunRows
 from autoft.engine.job import Heartbeat, KeepTrace, WorkerSpec
 from autoft.engine.search import run_search
 from autoft.record import read_events
@@ -52,7 +53,7 @@ class Waiting(Idle):
 def open_trial(
     config: TrialConfig,
     *,
-    dataset_path: str,
+    rows: RunRows,
     store: Store,
     epochs_recorded: int,
     warm: dict[str, Any],
@@ -96,7 +97,7 @@ def measure(folder: Path, actors: int) -> Json:
     looking.start()
     worker = WorkerSpec(open_trial="benchmarks.scale_actors:open_trial", finalize="benchmarks.overhead:finalize")
     store = Store.open(folder / "run")
-    run_search(search, store=store, dataset_path="nothing", worker=worker)
+    run_search(search, store=store, worker=worker)
     looking.join()
     times = [event["time"] for event in read_events(store) if event["event"] == "epoch"]
     found["reports"] = len(times)
