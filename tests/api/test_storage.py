@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import autoft
 from autoft.core.cache import cache_folder
@@ -55,16 +56,17 @@ def test_a_search_on_s3_ends_as_one_on_the_local_disk_and_lives_on_in_storage_al
             assert row | {"rank": 0, "test_accuracy": 0} == before[row["trial"]] | {"rank": 0, "test_accuracy": 0}
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.slow
 def test_a_search_through_failures_of_its_storage_gives_the_same_leaderboard(
-    s3: Server, search_here: Search, local: "autoft.SearchResult", seed: int
+    s3: Server, search_here: Search, local: "autoft.SearchResult"
 ) -> None:
-    with s3.failing(seeded(seed, 0.1)):
+    with s3.failing(seeded(1, 0.1)):
         found = few(s3.uri("run"), search_here)
         assert board(found) == board(local)
     assert s3.num_mishaps > 5
 
 
+@pytest.mark.slow
 def test_a_storage_that_fails_for_good_ends_the_search_with_a_sentence_and_a_resume_goes_on(
     s3: Server, search_here: Search, local: "autoft.SearchResult"
 ) -> None:
@@ -74,3 +76,23 @@ def test_a_storage_that_fails_for_good_ends_the_search_with_a_sentence_and_a_res
     with s3.failing(rule), pytest.raises(StorageError, match=r"is denied: .* Go on with: autoft resume 's3://"):
         few(s3.uri("run"), search_here)
     assert board(autoft.resume(s3.uri("run"))) == board(local)
+
+
+@pytest.mark.slow
+def test_weights_of_a_file_that_is_gone_are_those_that_travelled(
+    s3: Server, search_here: Search, pretrained: dict[str, Any], pictures: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.safetensors"
+    shutil.copy(str(pretrained["weights"]), path)
+    space = tmp_path / "space.yaml"
+    backbone = pretrained | {"weights": str(path)}
+    space.write_text(yaml.safe_dump({"task": "image-classification", "backbone": backbone, "batch_size": 8}))
+    before = few(s3.uri("run"), search_here, space=space)
+    path.unlink()
+    shutil.rmtree(cache_folder())
+    after = autoft.resume(s3.uri("run"), autoft.Budget(trials=3))
+    weights = {row.config.weights["sha256"] for row in after.record.trials}
+    assert weights == {row.config.weights["sha256"] for row in before.record.trials}
+    assert len(weights) == 1
+    assert len(after.record.trials) == len(before.record.trials) + 1
+    assert autoft.reproduce(s3.uri("run"), data=str(pictures)).matches

@@ -56,7 +56,9 @@ def test_a_small_file_is_one_request(store: Store, s3: Server) -> None:
     assert methods(requests) == ["GET"]
 
 
-@pytest.mark.parametrize("mishap", ["500", "503", "cut", "cut first"])
+@pytest.mark.parametrize(
+    "mishap", ["500", "cut", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("503", "cut first"))]
+)
 def test_what_passes_is_not_noticed(store: Store, s3: Server, mishap: Mishap) -> None:
     left = {"PUT": 3 if mishap == "503" else 1, "GET": 1, "HEAD": 1, "DELETE": 1}
 
