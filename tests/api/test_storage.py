@@ -32,7 +32,7 @@ def local(search_here: Search, tmp_path_factory: pytest.TempPathFactory) -> "aut
     return few(tmp_path_factory.mktemp("local") / "run", search_here)
 
 
-MOST_REQUESTS = 190
+MOST_REQUESTS = 210
 """Of a search of 2 probes and 2 trials: one a checkpoint, two a flush and three to remove its segment."""
 
 
