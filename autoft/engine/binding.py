@@ -32,6 +32,8 @@ from autoft.engine.triallog import take_hang
 
 LOOK_SECONDS = 1.0
 """Between two looks at Ray's own processes, and at the nodes."""
+HEAD_SECONDS = 20.0
+"""Without an answer from the cluster's head before the search ends; after 60 s Ray ends its process."""
 NODE_SILENT = "it answers no more"
 """Why a worker was lost, where its node is."""
 RECENT = 8
@@ -64,6 +66,7 @@ class Desk:
         self._demand = Demand()
         self._grows = False
         self._looked_at = float("-inf")
+        self._answered_at = time.monotonic()
         self._requests = Requests(resources)
         # A worker's peak is that since it opened the trial, so that the last epoch tells it.
         for entry in coordinator.ledger.entries:
@@ -155,7 +158,14 @@ class Desk:
         """Look at the nodes: what they hold, which are about to go, and whether more could be used."""
         nodes = look()
         if nodes is None:
+            if time.monotonic() - self._answered_at > HEAD_SECONDS:
+                self.ray_works = False
+                raise WorkError(
+                    f"The head of the Ray cluster has not answered for {HEAD_SECONDS:g} s; what was reached is kept. "
+                    f"Go on, on this cluster or another, with: autoft resume {self._store.path()}"
+                )
             return
+        self._answered_at = time.monotonic()
         self._nodes = nodes
         leaving = frozenset(node.name for node in nodes if node.leaves)
         if leaving - self._leaving and self.controller is not None:

@@ -27,7 +27,7 @@ class Demand:
             states = placement_group_table() if self._waiting else {}
         except (RpcError, GetTimeoutError):
             return
-        waiting = []
+        waiting: list[PlacementGroup] = []
         for group in self._waiting:
             waits = states.get(group.id.hex(), {}).get("state") == "PENDING"
             if waits and len(waiting) < count:

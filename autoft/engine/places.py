@@ -61,7 +61,7 @@ def num_places(nodes: Sequence[Node], *, asked: Request, running: Sequence[Reque
     staying = [node for node in nodes if not node.leaves and asked.times_in(node)]
     if all(request == asked for request in running):
         return sum(asked.times_in(node) for node in staying)
-    free = []
+    free: list[float] = []
     for kind in ("cpus", "gpus", "memory"):
         want = getattr(asked, kind)
         if want:

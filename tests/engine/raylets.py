@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ray._private.services import get_node_ip_address
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
 from autoft.core.configs import SearchConfig
 from autoft.core.storage import Store
@@ -23,8 +24,6 @@ RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 NODE_PORTS = ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=80000000", "--disable-usage-stats"]
 COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
 """Of a machine of the autoscaler's; made-up ones run none."""
-HEAD = "ray.head.default"
-"""What Ray's provider of made-up machines calls the kind of its head."""
 DRIVER = """
 import json, sys
 from pathlib import Path
@@ -150,7 +149,8 @@ def autoscaled() -> Iterator[str]:
         address = f"{get_node_ip_address()}:{free.getsockname()[1]}"
     with scratch_folder("autoft-test-ray-") as folder:
         environment = {**os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-        environment["RAY_AUTH_MODE"] = "token"
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}
+        environment["RAY_CLOUD_INSTANCE_ID"] = FAKE_HEAD_NODE_ID
         worker = {"resources": {"CPU": 2, "object_store_memory": 10**8}, "node_config": {}, "min_workers": 0}
         config = {
             "cluster_name": "made-up",
@@ -162,12 +162,14 @@ def autoscaled() -> Iterator[str]:
                 "gcs_address": address,
                 "disable_node_updaters": True,
                 "disable_launch_config_check": True,
+                "use_node_id_as_ip": True,
+                "head_node_id": FAKE_HEAD_NODE_ID,
             },
             "available_node_types": {
-                HEAD: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+                FAKE_HEAD_NODE_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
                 "cpu": {**worker, "max_workers": 2},
             },
-            "head_node_type": HEAD,
+            "head_node_type": FAKE_HEAD_NODE_TYPE,
             "auth": {},
             "file_mounts": {},
             "cluster_synced_files": [],
