@@ -174,7 +174,9 @@ class Desk:
         entries = self.coordinator.ledger.entries
         asked = typical(self._requests.of(entry.config, nodes) for entry in entries[-RECENT:])
         asked = asked or self._requests.base(nodes)
-        running = [self._asked.get(entry.view.trial, asked) for entry in entries if entry.in_flight]
+        running = [
+            self._asked.get(entry.view.trial, asked) for entry in self.coordinator.ledger.running if entry.in_flight
+        ]
         self.coordinator.has_places(num_places(nodes, asked=asked, running=running))
         lacking = self.coordinator.num_lacking
         self._grows = self._grows or (lacking > 0 and grows())

@@ -233,7 +233,7 @@ class Coordinator:
     @property
     def num_lacking(self) -> int:
         """Return how many more trials would run at once if there were places for them, as far as the budget says."""
-        running = sum(view.is_running for view in self.ledger.views)
+        running = len(self.ledger.running)
         if self.ending != "searching" or self.is_over or self.clock.time_is_up or running < self.workers:
             return 0
         most = self.slots if self._search.deterministic else running + self._num_to_start()
@@ -423,9 +423,8 @@ class Coordinator:
 
     def _num_to_start(self) -> int:
         """Return the trials that the budget still has."""
-        started = sum(view.kind == "trial" for view in self.ledger.views)
         trials = self._search.budget.trials
-        return MANY if trials is None else max(0, trials - started)
+        return MANY if trials is None else max(0, trials - self.ledger.num_trials)
 
     def _num_epochs(self, start: Start) -> int:
         return 1 if start.kind == "probe" else int(self._search.budget.epochs or 1)
@@ -457,9 +456,8 @@ class Coordinator:
 
     def _end_without_nodes(self) -> None:
         """End what waits for a node when the time is up: no epoch will come that would end it."""
-        for entry in self.ledger.entries:
-            if entry.view.is_running:
-                self._end(entry.view.trial, "paused", "the time is up")
+        for entry in self.ledger.running:
+            self._end(entry.view.trial, "paused", "the time is up")
         if self.ledger.ranking():
             self._decide()
         if not self.ledger.ranking() or self.clock.is_over:
