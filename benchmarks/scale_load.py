@@ -377,7 +377,7 @@ class Driver:
             clock=clock,
             record=lambda: self.writer.record,
         )
-        self.watcher.slots = self.workers
+        self.watcher.has_places(self.workers)
         self.coordinator = Coordinator(
             self.search,
             space=space,

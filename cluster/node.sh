@@ -5,12 +5,17 @@
 #   node.sh add PACKAGE...   more into ~/venv
 #   node.sh share            on the head: /mnt/autoft, exported over NFS to the private network
 #   node.sh mount HEAD_IP    on a worker: the head's /mnt/autoft at the same path
+#   node.sh keep COMMAND...  on a worker: `ray start --block` as a service of the machine, which has time to end
+#   node.sh told             whether the cloud has said that it takes this machine back; 0: it has
+#   node.sh notice           wait until it has, and end Ray then; `keep` starts it
+#   node.sh leave            in a container: end the Ray that it was started for, and wait until it has ended
 #
 # Twice is no error.
 set -euo pipefail
 
 FILES=~/autoft
 SHARED=/mnt/autoft
+METADATA=${METADATA:-http://169.254.169.254}
 
 packages() {
     local tries=30
@@ -80,10 +85,85 @@ mount_shared() {
     mountpoint --quiet "$SHARED" || sudo mount -t nfs4 -o lookupcache=positive,actimeo=1 "$1:$SHARED" "$SHARED"
 }
 
+cloud() {
+    case "$(cat /sys/class/dmi/id/sys_vendor)" in
+        Amazon*) echo aws ;;
+        Google*) echo gcp ;;
+        Microsoft*) echo azure ;;
+    esac
+}
+
+# Ray drains its node at SIGTERM: the search takes each trial away at the end of its epoch, Ray ends once none is left,
+# or after the seconds that it is given. They lie within those between a cloud's notice and the machine's end: 120 on
+# AWS, 30 on the others. As a service of its own Ray gets that signal alone, and before the network goes, also when the
+# machine is shut down; what is started over SSH is killed at once.
+keep() {
+    local seconds=25 options=() name
+    [[ $(cloud) != aws ]] || seconds=105
+    for name in $(compgen -e RAY_); do # what the autoscaler says of this node
+        options+=("--setenv=$name=${!name}")
+    done
+    sudo systemctl stop autoft-notice autoft-ray 2> /dev/null || true # there may be none
+    sudo systemctl reset-failed autoft-ray 2> /dev/null || true
+    sudo systemd-run --quiet --unit=autoft-ray --uid="$(id -u)" --gid="$(id -g)" --working-directory="$HOME" \
+        --property=After=network-online.target --property=KillMode=mixed --property="TimeoutStopSec=$((seconds + 10))" \
+        --property=LimitNOFILE=65536 --setenv=HOME="$HOME" --setenv=PATH="$HOME/venv/bin:$PATH" "${options[@]}" \
+        --setenv=RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="$seconds" "$@"
+    sudo systemd-run --quiet --unit=autoft-notice bash "$FILES/node.sh" notice
+}
+
+told() {
+    local token
+    case "${CLOUD:-$(cloud)}" in
+        aws)
+            token=$(ask --request PUT --header "X-aws-ec2-metadata-token-ttl-seconds: 60" "$METADATA/latest/api/token") &&
+                ask --header "X-aws-ec2-metadata-token: $token" "$METADATA/latest/meta-data/spot/instance-action" > /dev/null
+            ;;
+        gcp)
+            ask --header "Metadata-Flavor: Google" "$METADATA/computeMetadata/v1/instance/preempted" | grep -q TRUE
+            ;;
+        azure)
+            ask --header "Metadata: true" "$METADATA/metadata/scheduledevents?api-version=2020-07-01" |
+                grep -Eq '"EventType": *"(Preempt|Terminate)"'
+            ;;
+        *) return 1 ;;
+    esac
+}
+
+ask() {
+    curl --silent --fail --noproxy '*' --max-time 2 "$@"
+}
+
+notice() {
+    until told; do
+        sleep 3
+    done
+    systemctl stop autoft-ray
+}
+
+leave() {
+    local process left=()
+    for process in 1 $(cat /proc/1/task/1/children); do
+        if [[ $(tr '\0' ' ' < "/proc/$process/cmdline") == *python*"ray start "* ]]; then
+            kill -TERM "$process"
+            left+=("$process")
+        fi
+    done
+    for process in "${left[@]}"; do
+        while [[ -d /proc/$process ]]; do
+            sleep 1
+        done
+    done
+}
+
 case "${1:-}" in
     install) install ;;
     add) add "${@:2}" ;;
     share) share ;;
     mount) mount_shared "${2:?node.sh mount needs the address of the head}" ;;
-    *) echo "usage: node.sh install|add PACKAGE...|share|mount HEAD_IP" >&2 && exit 2 ;;
+    keep) keep "${@:2}" ;;
+    told) told ;;
+    notice) notice ;;
+    leave) leave ;;
+    *) echo "usage: node.sh install|add PACKAGE...|share|mount HEAD_IP|keep COMMAND...|told|notice|leave" >&2 && exit 2 ;;
 esac

@@ -11,6 +11,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=8
 #SBATCH --time=02:30:00
+#SBATCH --no-kill
 #SBATCH --signal=B:TERM@180
 #SBATCH --output=autoft-%j.log
 set -euo pipefail
@@ -31,6 +32,7 @@ private=$(umask 077 && mktemp -d "$SLURM_SUBMIT_DIR/.autoft-$SLURM_JOB_ID-XXXXXX
 (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' > "$private/token")
 unset RAY_AUTH_TOKEN
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$private/token"
+export RAY_health_check_timeout_ms=3000 # a node that answers nothing is taken for lost after half a minute
 
 # The job's number keeps apart what two jobs on one node would share: the port, and the folder on each node's own disk,
 # for Ray's sockets and logs, to which the path must be short, and for the data that autoft prepares once a machine.
@@ -82,8 +84,7 @@ fi
 export RAY_ADDRESS=$ip:$port
 address=()
 [[ $1 == search ]] && address=(--address auto)
-python "$SLURM_SUBMIT_DIR/cluster/with_workers.py" --cpus "$((SLURM_CPUS_PER_TASK * ${#nodes[@]}))" \
-    --gpus "$((${SLURM_GPUS_ON_NODE:-0} * ${#nodes[@]}))" --minutes 5 -- autoft "$@" "${address[@]}" &
+autoft "$@" "${address[@]}" &
 search=$!
 status=0
 wait "$search" || status=$?

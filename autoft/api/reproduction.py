@@ -17,7 +17,7 @@ from autoft.core.typed import check_types
 from autoft.data import prepare
 from autoft.engine.machine import scratch_folder
 
-MEASURED = ("latency_ms", "peak_memory_mb")
+MEASURED = ("latency_ms", "peak_memory_mb", "device_memory_mb")
 """Read off the clock or the machine: free to differ between equal runs."""
 TOLERANCE = 0.05
 """Allowed difference of a metric where versions or hardware differ, and so the last digits."""

@@ -104,7 +104,7 @@ class Resources:
     cpus_per_trial: float = 1
     """Processor cores, and threads, of one trial."""
     gpus_per_trial: float | Literal["auto"] = "auto"
-    """GPUs of one trial; "auto": 1 where there are any, else 0."""
+    """GPUs of one trial; "auto": where there are any, 1, or a share of one where like trials were measured; else 0."""
     concurrent: int | None = None
     """Trials side by side; None: as many as the resources hold."""
     hang_seconds: float = 900.0
@@ -140,6 +140,8 @@ class ExecutionPolicy:
     """Whether activations are computed again in the backward pass, not kept."""
     takes_less: bool = False
     """Whether half the rows at a time is to be taken, whatever the configuration says: memory ran out with it."""
+    gpu_share: float = 1.0
+    """The share of its GPU that the trial may use: below 1, others train beside it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -111,6 +111,10 @@ class Chronicle:
         self._journal.append({"event": "note", "text": text})
         self._journal.flush()
 
+    def places(self, *, slots: int, workers: int) -> None:
+        """Write how many trials run side by side from now on: as far as decisions know, and really."""
+        self._journal.append({"event": "places", "slots": slots, "workers": workers})
+
     def clock(self) -> None:
         """Write the seconds used so far."""
         self._clock_written = self._clock.seconds_used

@@ -48,6 +48,11 @@ class Clock:
         """Whether the budget, less what is reserved, is used."""
         return self._limit is not None and self.seconds_used + self.seconds_reserved >= self._limit
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the whole budget is used."""
+        return self._limit is not None and self.seconds_used >= self._limit
+
     def observe(self, result: EpochResult) -> None:
         """Learn from an epoch what an evaluation takes."""
         self._evaluation = max(self._evaluation, float(result.timings.get("evaluate") or 0.0))

@@ -1,8 +1,7 @@
-"""Ray, local or existing: started quietly, left as it was found, and how many trials it holds side by side."""
+"""Ray, local or existing: started quietly, and left as it was found."""
 
 import contextlib
 import logging
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from ray._private.authentication.authentication_token_setup import maybe_enable_
 
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError, WorkError
-from autoft.engine.machine import check_fits, end_children, local_cpus, reach, scratch_folder
+from autoft.engine.machine import end_children, local_cpus, reach, scratch_folder
+from autoft.engine.nodes import check_nodes
 
 OBJECT_STORE_BYTES = 100 << 20
 """Of a local Ray: only configurations and numbers travel."""
@@ -56,7 +56,7 @@ def connected(
     with _environment(), _quiet():
         if ray.is_initialized():
             _refuse_other(address)
-            check_cluster(resources)
+            check_nodes(resources)
             yield
             return
         with contextlib.ExitStack() as stack:
@@ -72,7 +72,7 @@ def connected(
                         _join(reach(address))
             except SystemExit as error:  # Ray's own answer to SIGTERM while it starts
                 raise KeyboardInterrupt from error
-            check_cluster(resources)
+            check_nodes(resources)
             yield
 
 
@@ -87,40 +87,6 @@ def _refuse_other(address: str | None) -> None:
             f"This process already uses the Ray at {used}, and the address asks for {asked}; call ray.shutdown() "
             "first, or leave the address out."
         )
-
-
-def check_cluster(resources: Resources) -> None:
-    """Refuse a trial that no node of the cluster can hold.
-
-    Raises:
-        ConfigError: Naming what is asked for and what the largest node has.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-    gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
-    check_fits(resources, cpus=cpus, gpus=gpus, where="The Ray cluster's largest node")
-
-
-def trial_resources(resources: Resources) -> dict[str, float]:
-    """Return what Ray sets aside for one trial; "auto" is a whole GPU where there are any."""
-    gpus = resources.gpus_per_trial
-    if gpus == "auto":
-        gpus = 1.0 if ray.cluster_resources().get("GPU", 0.0) >= 1 else 0.0
-    return {"cpu": resources.cpus_per_trial, "gpu": gpus}
-
-
-def count_slots(resources: Resources) -> int:
-    """Return the trials that the cluster's nodes hold side by side, `concurrent` at most and one at least."""
-    one = trial_resources(resources)
-    slots = 0
-    for node in ray.nodes():
-        if node["Alive"]:
-            held = node["Resources"]
-            fits = [held.get("CPU", 0.0) / one["cpu"]]
-            if one["gpu"]:
-                fits.append(held.get("GPU", 0.0) / one["gpu"])
-            slots += math.floor(min(fits) + 1e-6)
-    return max(1, min(slots, resources.concurrent or slots))
 
 
 def require_processes(run: str) -> None:

@@ -14,6 +14,7 @@ from autoft.core.errors import AutoftError, DiskFullError, StorageError, WorkErr
 from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.core.seeds import derive_seed
+from autoft.engine.attempts import MAX_LOSSES, Attempts
 from autoft.engine.chronicle import Chronicle, Journal
 from autoft.engine.clock import Clock
 from autoft.engine.job import LOW_MEMORY, Job, Report
@@ -23,12 +24,13 @@ from autoft.space import SearchSpace
 from autoft.strategies import Continue, Decision, Done, History, Pause, Start, Stop, Strategy, TrialView, Wait
 from autoft.strategies.advance import stopped_status, trial_name
 
-MAX_LOSSES = 2
-"""How often a trial whose worker was lost is tried again."""
 AHEAD = 16
 """Jobs that wait for a worker before those that follow are decided on: a thousand workers need not wait for all."""
 
 Ending = Literal["searching", "testing", "over"]
+MANY = 1000
+"""Trials that a budget of time alone may still start, as far as places are asked for."""
+NO_PLACE = "No node of the cluster holds a trial now; the search waits for one."
 
 
 class Coordinator:
@@ -49,6 +51,7 @@ class Coordinator:
         num_decisions: int = 0,
         tested: str | None = None,
         on_change: Callable[[str], None] = lambda line: None,
+        on_places: Callable[[int], None] = lambda workers: None,
         on_finished: Callable[[], None] = lambda: None,
         on_tick: Callable[[], None] = lambda: None,
     ) -> None:
@@ -61,19 +64,20 @@ class Coordinator:
             ledger: Trials so far; unfinished ones are started again first.
             journal: Gets every event.
             clock: Counts over all runs of this search.
-            slots: Trials that may run side by side, as far as decisions know.
+            slots: Trials that may run side by side, as far as decisions know; a deterministic search keeps them.
             workers: Trials that can; None: as many.
             turns: Orders the answers of workers; None: as they arrive.
             num_decisions: Decisions that the record holds.
             tested: The trial whose final test the record holds.
             on_change: Called after every event that a person would see, with one line about it.
+            on_places: Called with the number of trials that run side by side from now on, when that changes.
             on_finished: Called after every trial that ends.
             on_tick: Called with every tick.
         """
         self.ledger = ledger
         self.clock = clock
         self.slots = slots
-        self.workers = min(slots, workers or slots)
+        self.workers = slots if workers is None else min(slots, workers)
         self.ending: Ending = "searching"
         self.fatal: AutoftError | None = None
         self.interrupted = False
@@ -84,15 +88,17 @@ class Coordinator:
         self._chronicle = Chronicle(journal, clock, num_decisions=num_decisions)
         self._tested = tested
         self._on_change = on_change
+        self._on_places = on_places
         self._on_finished = on_finished
         self._on_tick = on_tick
         self._turns = turns or ArrivalTurns()
         self._to_start: list[str] = []
         self._must_ask = True
         self._time_was_up = False
-        self._final_losses = 0
+        self._final_attempts = Attempts()
         self._final_in_flight = False
         self._idle_seconds = 0.0
+        self._worker_seconds = clock.seconds_used * self.workers
         self._ticked_at = clock.seconds_used
         self._take_up()
 
@@ -149,6 +155,8 @@ class Coordinator:
         result = None if report.result is None else _result(report)
         if result is not None and result.epoch <= self._epochs_known(report.trial):
             return self.goes_on(report.trial)
+        if result is not None:
+            entry.attempts.get_on()
         if entry.view.is_running:
             self._turns.hear(report)
             self._take_turns()
@@ -157,7 +165,7 @@ class Coordinator:
             entry.in_flight = False
         return goes_on
 
-    def lost(self, trial: str, *, is_final: bool, hung: bool, reason: str) -> bool:
+    def lost(self, trial: str, *, is_final: bool, hung: bool, reason: str, with_node: bool = False) -> bool:
         """Take that a worker is gone; return whether its job is to be tried again.
 
         Args:
@@ -165,30 +173,71 @@ class Coordinator:
             is_final: Whether it was the final test.
             hung: Whether it was ended because it finished no batch in time.
             reason: Why it was lost, as far as that is known.
+            with_node: Whether its node is gone, too; such a loss is no attempt of the trial's.
         """
         if self.is_over:
             return False
         hang = f"no batch finished in {self._search.resources.hang_seconds:g} s"
         if is_final:
-            self._final_losses += 1
-            if hung or self._final_losses > MAX_LOSSES:
+            self._final_attempts.lose(with_node=with_node)
+            if hung or self._final_attempts.failure:
                 self._give_up(f"The final test of {trial} failed: {hang if hung else reason}.")
             return not self.is_over
         entry = self.ledger[trial]
         if not entry.view.is_running:
             entry.in_flight = False
             return False
-        entry.num_losses += 1
+        entry.attempts.lose(with_node=with_node)
         entry.lost_to_memory = reason == LOW_MEMORY
-        if hung or entry.num_losses > MAX_LOSSES:
-            failure = hang if hung else f"its worker was lost {entry.num_losses} times: {reason}"
+        if hung or entry.attempts.failure:
+            failure = hang if hung else f"{entry.attempts.failure}: {reason}"
             entry.in_flight = False
             self._turns.hear(Report(kind="failed", trial=trial, reason=failure))
             self._take_turns()
             return False
-        attempt = f"attempt {entry.num_losses + 1} of {MAX_LOSSES + 1}"
+        if with_node:
+            self._note(f"The node of {trial} was lost ({reason}); it goes on elsewhere from its last checkpoint.")
+            return True
+        attempt = f"attempt {entry.attempts.losses + 1} of {MAX_LOSSES + 1}"
         self._note(f"The worker of {trial} was lost ({reason}); it is tried again from its last checkpoint, {attempt}.")
         return True
+
+    def moves(self, trial: str) -> bool:
+        """Take that a worker left its node, which is about to go, after an epoch; return whether its job goes on."""
+        entry = self.ledger[trial]
+        if not self.goes_on(trial):
+            entry.in_flight = False
+            return False
+        epoch = self._epochs_known(trial)
+        self._note(f"The node of {trial} is about to go; it goes on elsewhere after its epoch {epoch}.")
+        return True
+
+    def has_places(self, places: int) -> None:
+        """Take how many trials the cluster holds side by side from now on; what that changes is recorded.
+
+        A deterministic search keeps its logical slots, and only its workers change.
+        """
+        workers = min(places, self._search.resources.concurrent or places)
+        slots = self.slots if self._search.deterministic else max(1, workers)
+        workers = min(slots, workers)
+        if self.is_over or (slots, workers) == (self.slots, self.workers):
+            return
+        self._chronicle.places(slots=slots, workers=workers)
+        self._chronicle.flush()
+        self.slots, self.workers = slots, workers
+        self._must_ask = True
+        self._on_places(workers)
+        held = f"The nodes have changed: {workers} trials side by side from now on."
+        self._on_change(held if workers else NO_PLACE)
+
+    @property
+    def num_lacking(self) -> int:
+        """Return how many more trials would run at once if there were places for them, as far as the budget says."""
+        running = len(self.ledger.running)
+        if self.ending != "searching" or self.is_over or self.clock.time_is_up or running < self.workers:
+            return 0
+        most = self.slots if self._search.deterministic else running + self._num_to_start()
+        return max(0, min(most, self._search.resources.concurrent or most) - self.workers)
 
     def tick(self) -> None:
         """Look at the clock; called many times a second."""
@@ -196,6 +245,8 @@ class Coordinator:
         if not self.is_over:
             self._chronicle.tick()
         self._on_tick()
+        if not self.workers and self.clock.time_is_up and not self.is_over:
+            self._end_without_nodes()
         if self.ending == "searching" and not self.is_over and self.clock.time_is_up and not self._time_was_up:
             self._decide()
 
@@ -370,6 +421,11 @@ class Coordinator:
         self._to_start.append(trial)
         self._on_change(f"{trial} starts: {decision.reason}")
 
+    def _num_to_start(self) -> int:
+        """Return the trials that the budget still has."""
+        trials = self._search.budget.trials
+        return MANY if trials is None else max(0, trials - self.ledger.num_trials)
+
     def _num_epochs(self, start: Start) -> int:
         return 1 if start.kind == "probe" else int(self._search.budget.epochs or 1)
 
@@ -378,14 +434,17 @@ class Coordinator:
     def _count_idle(self) -> None:
         """Add up what workers could have done while an answer waited for its turn."""
         now = self.clock.seconds_used
+        passed = now - self._ticked_at
+        self._worker_seconds += passed * self.workers
         if self._turns.holds_back:
-            self._idle_seconds += (now - self._ticked_at) * (self.workers - self.ledger.num_in_flight)
+            self._idle_seconds += passed * max(0, self.workers - self.ledger.num_in_flight)
         self._ticked_at = now
 
     def _finish_searching(self) -> None:
         if self._turns.now is not None:
-            whole = self.clock.seconds_used * self.workers
-            self._note(f"Keeping the logical order left workers idle for {self._idle_seconds:.1f} of {whole:.1f} s.")
+            self._count_idle()
+            idle, whole = self._idle_seconds, self._worker_seconds
+            self._note(f"Keeping the logical order left workers idle for {idle:.1f} of {whole:.1f} s.")
         ranking = self.ledger.ranking()
         if not ranking:
             self._chronicle.clock()
@@ -394,6 +453,18 @@ class Coordinator:
             self.ending = "over"
         else:
             self.ending = "testing"
+
+    def _end_without_nodes(self) -> None:
+        """End what waits for a node when the time is up: no epoch will come that would end it."""
+        for entry in self.ledger.running:
+            self._end(entry.view.trial, "paused", "the time is up")
+        if self.ledger.ranking():
+            self._decide()
+        if not self.ledger.ranking() or self.clock.is_over:
+            self._give_up(
+                "The time is up, and no node of the cluster holds a trial or the final test; what was reached is kept. "
+                "Go on with `autoft resume` and more time."
+            )
 
     def _final_job(self) -> Job | None:
         if self._final_in_flight:

@@ -117,6 +117,10 @@ class Job:
     """Epochs of this trial that the record holds."""
     lost_to_memory: bool = False
     """Whether its last worker was ended because the machine ran low on memory, and nothing was reported since."""
+    gpus: float = 0.0
+    """GPUs that are set aside for it; below 1, the share of one."""
+    memory: float = 0.0
+    """Bytes of its node's memory that are set aside for it; 0: none are."""
     epochs: tuple[Json, ...] = ()
     """Of a final test: the winner's `EpochResult`s as JSON."""
 

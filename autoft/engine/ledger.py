@@ -10,6 +10,7 @@ import numpy as np
 from autoft.core.configs import Budget, EpochResult, SearchConfig, TrialStatus
 from autoft.core.jsonable import Json
 from autoft.core.metrics import METRICS, TRANSFERABILITY, broken_limit, parse_objective
+from autoft.engine.attempts import Attempts
 from autoft.record.choosing import ERROR, Contestant
 from autoft.record.pareto import dominated_share, losses
 from autoft.record.ranking import OUT, Standing, compare
@@ -30,8 +31,8 @@ class Entry:
     epochs: list[EpochResult] = field(default_factory=list)
     reason: str = ""
     """Of its status."""
-    num_losses: int = 0
-    """How often its worker was lost in this run."""
+    attempts: Attempts = field(default_factory=Attempts)
+    """What befell its workers in this run."""
     lost_to_memory: bool = False
     """Whether its worker was lost for want of memory since its last epoch."""
     in_flight: bool = False

@@ -1,5 +1,6 @@
 """A lost worker, as Ray Tune tells of it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from ray.tune.experiment import Trial
 from autoft.engine.job import LOW_MEMORY
 
 REASON_CHARACTERS = 200
+_NUMBER = re.compile(r"\b[0-9a-f]{32,}\b")
+"""Ray's own of an actor or a node."""
 
 
 def take_every_loss(tune_controller: Any) -> None:
@@ -37,7 +40,7 @@ def why_lost(trial: Trial) -> str:
     if path is None or not path.exists():
         return "Ray gives no reason"
     last = path.read_text(errors="replace").rpartition("Failure #")[2]
-    lines = [" ".join(line.split()) for line in last.splitlines()[1:] if line.strip()]
+    lines = [" ".join(_NUMBER.sub("", line).split()) for line in last.splitlines()[1:] if line.strip()]
     if any("running low on memory" in line for line in lines):
         return LOW_MEMORY
     return lines[0][:REASON_CHARACTERS] if lines else "Ray gives no reason"

@@ -61,6 +61,8 @@ def replay(search: SearchConfig, store: Store, *, evidence: Experience | None = 
             case "search":
                 slots = event.get("slots", slots)
                 budget = Budget(**event["budget"]) if "budget" in event else budget
+            case "places":
+                slots = event["slots"]
             case "decision":
                 seconds = event.get("seconds") or (0.0, 0.0)
                 history = ledger.history(space, budget=budget, slots=slots, seconds=(seconds[0], seconds[1]))

@@ -17,7 +17,7 @@ from autoft.core.progress import Listener
 from autoft.core.seeds import generator
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
-from autoft.engine.coordinator import Coordinator
+from autoft.engine.coordinator import NO_PLACE, Coordinator
 from autoft.engine.interruption import Interruption, interruptible
 from autoft.engine.job import WorkerSpec
 from autoft.engine.keeping import Pruner, sweep
@@ -139,19 +139,22 @@ def _run(
         preparation=lambda trial: preparation(store, trial),
     )
     from autoft.engine.binding import run_tune
-    from autoft.engine.cluster import connected, count_slots
+    from autoft.engine.cluster import connected
+    from autoft.engine.nodes import held
 
     watcher.stage("starting the workers")
     with connected(search.resources, search.address, starting=interruption.at_once):
-        workers = count_slots(search.resources)
-        slots = logical_slots(search) if search.deterministic else workers
-        watcher.slots = min(slots, workers)
+        workers = held(search.resources)
+        slots = logical_slots(search) if search.deterministic else max(1, workers)
+        watcher.has_places(min(slots, workers))
         _append_start(writer, clock, slots, search.budget)
-        if (asked := search.resources.concurrent) is not None and asked > workers:
+        if (asked := search.resources.concurrent) is not None and asked > workers > 0:
             note = f"concurrent asks for {asked} trials side by side, and the machine holds {workers}."
             writer.append({"event": "note", "text": note})
             watcher.show(note)
         watcher.stage("searching")
+        if not workers:
+            watcher.show(NO_PLACE)
         coordinator = Coordinator(
             search,
             space=space,
@@ -167,6 +170,7 @@ def _run(
             num_decisions=len(record.decisions),
             tested=(record.test or {}).get("trial"),
             on_change=watcher.show,
+            on_places=watcher.has_places,
             on_tick=watcher.tick,
             on_finished=Pruner(store, ledger, keep=search.keep),
         )

@@ -100,7 +100,7 @@ class WorkerSession:
             warm=self._warm,
             heartbeat=heartbeat,
             trace=self._keep_trace if job.trial == self._setup.profiled else None,
-            policy=replace(self._setup.policy, takes_less=job.lost_to_memory),
+            policy=replace(self._setup.policy, takes_less=job.lost_to_memory, gpu_share=min(1.0, job.gpus) or 1.0),
         )
 
     def _keep_trace(self, content: bytes) -> None:

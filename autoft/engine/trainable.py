@@ -42,6 +42,11 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._is_spoiled = report.discard_worker
         return {REPORT: report.to_text()}
 
+    def leave(self) -> None:
+        """Close the trial's files and end this process: its node is about to go."""
+        self._session.close()
+        ray.actor.exit_actor()
+
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Save nothing here: checkpoints are the trial's own."""
         return {}

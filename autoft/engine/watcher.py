@@ -65,8 +65,7 @@ class Watcher:
         self._looked_at = float("-inf")
         self._stage = "searching"
         self._num_probes = len(space.backbones())
-        self.slots = 1
-        """Trials that run side by side, once that is known."""
+        self._places = 1
         self._rows: tuple[Json, ...] = ()
         self._near: tuple[str, ...] = ()
         self._rows_pace = _Pace(TABLE_SECONDS)
@@ -80,6 +79,10 @@ class Watcher:
         """Say what is being done now."""
         self._stage = stage
         self.show(stage)
+
+    def has_places(self, count: int) -> None:
+        """Take how many trials run side by side; it counts with one at least."""
+        self._places = max(1, count)
 
     def show(self, line: str) -> None:
         """Hand over a snapshot with `line` as its latest event."""
@@ -130,7 +133,7 @@ class Watcher:
                     self._ledger.entries,
                     budget=self._search.budget,
                     seconds_used=self._clock.seconds_used,
-                    slots=self.slots,
+                    slots=self._places,
                     num_probes=self._num_probes,
                 )
                 self._sums = (left, self._best())

@@ -103,7 +103,7 @@ def snapshot(search: SearchConfig, space: SearchSpace, record: Record, *, stage:
         record=lambda: record,
     )
     if record.searches:
-        watcher.slots = int(record.searches[-1]["slots"])
+        watcher.has_places(int(record.searches[-1]["slots"]))
     watcher.stage(stage)
     return told[-1]
 

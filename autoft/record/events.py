@@ -18,6 +18,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "decision": ("number", "action", "trial", "until_epoch", "reason"),
     "test": ("trial", "metrics"),
     "note": ("text",),
+    "places": ("slots", "workers"),
     "front": ("trials", "hypervolume"),
     "clock": ("seconds",),
 }

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from autoft.backbones.layers import batch_norms
+from autoft.core.gpus import tensor_fraction
+from autoft.core.jsonable import Json
 
 _WORDS = (
     "can't allocate memory",
@@ -33,6 +35,17 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def keep_to_share(share: float) -> None:
+    """Let the tensors of this process take no more of its GPU than a share leaves, so that no other's run out of it."""
+    if share < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(tensor_fraction(share, device_megabytes()))
+
+
+def device_megabytes() -> float:
+    """Return the MiB of memory that the GPU has."""
+    return round(torch.cuda.get_device_properties().total_memory / 2**20, 1)
 
 
 class Rewinder:
@@ -100,6 +113,11 @@ class Peak:
         if self._on_gpu:
             torch.cuda.reset_peak_memory_stats()
         self._is_own = not self._on_gpu and _forget_peak()
+
+    def costs(self) -> Json:
+        """Return it as peak_memory_mb; of a GPU, all that it has as device_memory_mb."""
+        device = {"device_memory_mb": device_megabytes()} if self._on_gpu else {}
+        return {"peak_memory_mb": self.megabytes(), **device}
 
     def megabytes(self) -> float:
         """Return it in MiB."""

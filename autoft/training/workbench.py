@@ -140,7 +140,12 @@ class Workbench:
         self.config = self.config.replace(execution=self.execution.to_json())
 
     def note_memory(self, *names: str) -> None:
-        """Let like configurations on this machine begin with what this one has come to, of `execution`'s settings."""
+        """Let like configurations on this machine begin with what this one has come to, of `execution`'s settings.
+
+        What a share of a GPU does not hold says nothing of a whole one, and is not noted.
+        """
+        if self.policy.gpu_share < 1:
+            return
         key = likeness(self.config, self.execution)
         found = {name: getattr(self.execution, name) for name in names}
         write_note("memory", key, {**(read_note("memory", key) or {}), **found})
@@ -299,7 +304,7 @@ class Workbench:
         return columns
 
     def costs(self) -> Json:
-        """Return parameters, latency_ms and peak_memory_mb; the latency is measured once a worker and network."""
+        """Return parameters, latency_ms, measured once a worker and network, and what `Peak.costs` says."""
         if "latency_ms" not in self._costs:
             key = (
                 self.dataset.fingerprint,
@@ -308,7 +313,7 @@ class Workbench:
                 repr(self.network),
             )
             self._costs["latency_ms"] = self.warm.latency_ms(key, self._latency_ms)
-        return self._costs | {"peak_memory_mb": self._peak.megabytes()}
+        return self._costs | self._peak.costs()
 
     def _latency_ms(self) -> float:
         seconds = []

@@ -12,6 +12,7 @@ from autoft.data import Dataset, open_dataset
 from autoft.training.execution import device_names, versions
 from autoft.training.freed import keep_freed_memory
 from autoft.training.loop import Trial
+from autoft.training.memory import keep_to_share
 from autoft.training.probe import Probe
 from autoft.training.profiling import Keep
 from autoft.training.warm import WarmCache
@@ -59,6 +60,7 @@ def open_trial(
     """
     opened = time.perf_counter()
     keep_freed_memory()
+    keep_to_share((policy or ExecutionPolicy()).gpu_share)
     kept = warm if warm is not None else WarmCache()
     arguments: Json = {"heartbeat": heartbeat} if heartbeat is not None else {}
     bench = Workbench.set_up(config, dataset, warm=kept, policy=policy, **arguments)

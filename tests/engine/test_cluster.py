@@ -12,7 +12,8 @@ import ray
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError
 from autoft.engine.cluster import connected
-from autoft.engine.machine import check_request, scratch_folder
+from autoft.engine.machine import check_request, local_cpus, scratch_folder
+from autoft.engine.nodes import check_nodes, is_gone, look, node_of
 
 LISTENING = "0A"
 
@@ -27,6 +28,27 @@ def test_the_address_of_another_ray_than_the_one_in_use_is_refused(ray_cluster: 
             pytest.fail("it was connected")
     with connected(Resources(), ray.get_runtime_context().gcs_address):
         assert ray.is_initialized()
+
+
+def test_a_trial_that_no_node_holds_is_refused_where_no_other_can_come(ray_cluster: None) -> None:
+    (node,) = look() or ()
+    assert (node.cpus, node.leaves) == (local_cpus(), False)
+    with pytest.raises(ConfigError, match=r"largest node has \d+ cores, and cpus_per_trial asks for 4096"):
+        check_nodes(Resources(cpus_per_trial=4096))
+
+
+def test_the_node_of_an_actor_is_known_and_is_there(ray_cluster: None) -> None:
+    actor = ray.remote(num_cpus=0)(Quiet).remote()
+    ray.get(actor.nothing.remote())
+    (node,) = look() or ()
+    assert node_of(actor) == node.name
+    assert not is_gone(node.name)
+    assert is_gone("no node")
+
+
+class Quiet:
+    def nothing(self) -> None:
+        """Be there."""
 
 
 def test_a_ray_that_answers_is_known_for_one(ray_cluster: None) -> None:

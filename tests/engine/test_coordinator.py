@@ -219,6 +219,122 @@ def test_a_lost_worker_is_tried_again_twice(bench):
     assert len(events(b.store, "note")) == 2
 
 
+def test_a_worker_lost_with_its_node_is_no_attempt_unless_six_go_with_no_epoch_in_between(bench):
+    b = bench(slots=1, trials=1, epochs=3)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    lose = {"is_final": False, "hung": False, "reason": "its node has died"}
+    assert [b.coordinator.lost("t0001", **lose, with_node=True) for _ in range(5)] == [True] * 5
+    assert b.epoch("t0001", 1, 0.5)
+    assert [b.coordinator.lost("t0001", **lose, with_node=True) for _ in range(5)] == [True] * 5
+    assert [b.coordinator.lost("t0001", **lose) for _ in range(2)] == [True] * 2
+    assert not b.coordinator.lost("t0001", **lose, with_node=True)
+    reason = "its node was lost 6 times with no epoch in between: its node has died"
+    assert b.statuses()["t0001"] == ("failed", reason)
+
+
+def test_a_trial_that_leaves_its_node_goes_on_unless_it_ended_there(bench):
+    b = bench(slots=2, trials=1, epochs=2)
+    b.jobs()
+    b.epoch("t0001", 1, 0.5)
+    assert b.coordinator.moves("t0001")
+    assert read_record(b.store).notes == ("The node of t0001 is about to go; it goes on elsewhere after its epoch 1.",)
+    assert b.coordinator.job("t0001").epochs_recorded == 1
+    b.epoch("t0001", 2, 0.5, "completed")
+    assert not b.coordinator.moves("t0001")
+    assert b.coordinator.ledger.num_in_flight == 1
+
+
+def test_places_that_come_and_go_are_used_recorded_and_replayed(bench):
+    b = bench(slots=1, trials=4)
+    assert [job.trial for job in b.jobs()] == ["p01"]
+    b.coordinator.has_places(3)
+    b.coordinator.has_places(3)
+    assert [job.trial for job in b.jobs()] == ["t0001", "t0002"]
+    b.coordinator.has_places(1)
+    b.epoch("p01", 1, 0.5, "completed")
+    b.epoch("t0001", 1, 0.5, "completed")
+    assert b.jobs() == []
+    b.epoch("t0002", 1, 0.5, "completed")
+    assert [job.trial for job in b.jobs()] == ["t0003"]
+    assert [(e["slots"], e["workers"]) for e in events(b.store, "places")] == [(3, 3), (1, 1)]
+    assert replay(b.coordinator._search, b.store).difference is None
+
+
+def test_with_no_place_nothing_is_handed_out_and_the_next_place_is_used(bench):
+    b = bench(slots=1, trials=2)
+    b.coordinator.has_places(0)
+    assert b.jobs() == []
+    assert not b.coordinator.is_over
+    b.coordinator.has_places(1)
+    assert [job.trial for job in b.jobs()] == ["p01"]
+    assert [(e["slots"], e["workers"]) for e in events(b.store, "places")] == [(1, 0), (1, 1)]
+
+
+def test_without_a_node_a_search_ends_with_its_time_and_a_resume_goes_on(bench):
+    time = Time()
+    b = bench(slots=1, trials=3, epochs=3, seconds=100.0, time=time)
+    b.coordinator.has_places(0)
+    assert b.jobs() == []
+    time.now = 99.5
+    b.coordinator.tick()
+    assert "no node of the cluster holds a trial" in str(b.coordinator.fatal)
+    assert b.statuses() == {"p01": ("paused", "the time is up")}
+    b.kill()
+    again = bench(slots=1, trials=3, epochs=3, seconds=300.0, store=b.store, time=Time())
+    assert [job.trial for job in again.jobs()] == ["p01"]
+
+
+def test_without_a_node_the_final_test_is_waited_for_until_the_time_is_used(bench):
+    time = Time()
+    b = bench(slots=1, trials=3, epochs=3, seconds=100.0, time=time)
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    b.epoch("t0001", 1, 0.6)
+    b.coordinator.lost("t0001", is_final=False, hung=False, reason="", with_node=True)
+    b.coordinator.has_places(0)
+    time.now = 99.5
+    b.coordinator.tick()
+    assert b.statuses()["t0001"] == ("paused", "the time is up")
+    assert b.coordinator.fatal is None
+    assert b.coordinator.next_job().kind == "final"
+    time.now = 100.5
+    b.coordinator.tick()
+    assert isinstance(b.coordinator.fatal, WorkError)
+
+
+def test_concurrent_bounds_the_places_that_are_used(bench):
+    b = bench(slots=2, trials=4, concurrent=2)
+    b.coordinator.has_places(8)
+    assert (b.coordinator.slots, b.coordinator.workers) == (2, 2)
+    assert events(b.store, "places") == []
+
+
+def test_a_deterministic_search_keeps_its_slots_and_only_its_workers_change(bench):
+    b = bench(slots=3, trials=4, deterministic=True)
+    b.coordinator.has_places(1)
+    assert [job.trial for job in b.jobs()] == ["p01"]
+    b.coordinator.has_places(8)
+    assert [job.trial for job in b.jobs()] == ["t0001", "t0002"]
+    assert [(e["slots"], e["workers"]) for e in events(b.store, "places")] == [(3, 1), (3, 3)]
+
+
+def test_places_are_lacking_for_what_the_budget_may_start_while_all_there_are_are_taken(bench):
+    b = bench(slots=1, trials=4)
+    assert b.coordinator.num_lacking == 0
+    b.jobs()
+    assert b.coordinator.num_lacking == 4
+    b.coordinator.has_places(3)
+    assert b.coordinator.num_lacking == 0
+    b.jobs()
+    assert b.coordinator.num_lacking == 2
+    few = bench(slots=1, trials=4, concurrent=2, store=Store.open(b.store.path("few")))
+    few.jobs()
+    assert few.coordinator.num_lacking == 1
+
+
 def test_a_worker_lost_to_memory_is_told_to_the_next_until_an_epoch_is_done(bench):
     b = bench(slots=2, trials=1)
     b.jobs()

@@ -23,7 +23,7 @@ class Scripted:
 
     Keys of a script: `curve` (accuracy by epoch; null: not finite; a short one ends early), `seconds` (of an epoch),
     `fail_at`, `hang_at`, `full_at`, `die_at` (an epoch; `die_at` only while the trial has a first attempt),
-    `always_die`.
+    `always_die`, `peak_memory_mb` and `device_memory_mb` (as if they had been measured on a GPU).
     """
 
     def __init__(
@@ -57,11 +57,14 @@ class Scripted:
         curve = script.get("curve", [0.5 + 0.01 * epoch for epoch in range(1, self.config.epochs + 1)])
         value = curve[self.epoch - 1]
         ends = self.epoch == min(len(curve), self.config.epochs)
+        planted = {name: script[name] for name in ("peak_memory_mb", "device_memory_mb") if name in script}
+        if planted:
+            planted["gpu_share"] = self.policy.gpu_share
         self.store.write("best.safetensors", b"{}")
         self.store.write("last.safetensors", str(self.epoch).encode())
         return EpochResult(
             epoch=self.epoch,
-            metrics={"val_accuracy": value, "process": os.getpid(), "opened_at": self.opened_at},
+            metrics={"val_accuracy": value, "process": os.getpid(), "opened_at": self.opened_at} | planted,
             seconds=0.01 + script.get("seconds", 0.0),
             status="diverged" if value is None else "completed" if ends else "running",
             reason="the loss was not finite" if value is None else "its last epoch" if ends else "",

@@ -1,0 +1,192 @@
+"""A Ray cluster of several nodes on this machine, whose nodes come, go and are killed."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from ray._private.services import get_node_ip_address
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
+
+from autoft.core.configs import SearchConfig
+from autoft.core.storage import Store
+from autoft.engine.machine import scratch_folder
+from autoft.record import Record, read_record
+
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+NODE_PORTS = ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=80000000", "--disable-usage-stats"]
+COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+"""Of a machine of the autoscaler's; made-up ones run none."""
+DRIVER = """
+import json, sys
+from pathlib import Path
+from autoft.core.configs import SearchConfig
+from autoft.core.storage import Store
+from autoft.engine.job import WorkerSpec
+from autoft.engine.search import run_search
+folder = Path(sys.argv[1])
+search = SearchConfig.from_json(json.loads((folder / "asked.json").read_text()), where="the test")
+spec = WorkerSpec(open_trial="tests.engine.workers:open_trial", finalize="tests.engine.workers:finalize")
+run_search(
+    search,
+    store=Store.open(folder),
+    dataset_path="nowhere.arrow",
+    worker=spec,
+    listener=lambda progress: print(progress.line, flush=True),
+)
+"""
+
+
+class Nodes:
+    """The nodes of one cluster: a head without cores, and those that join."""
+
+    def __init__(self, stack: ExitStack, folder: Path, **environment: str) -> None:
+        """Start the head."""
+        self._stack = stack
+        self._environment = {**os.environ, **environment}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"{get_node_ip_address()}:{free.getsockname()[1]}"
+        port = self.address.rpartition(":")[2]
+        options = [f"--port={port}", f"--temp-dir={folder}", "--num-cpus=0", "--include-dashboard=false"]
+        self.head = self._started("--head", *options)
+
+    def join(self, *options: str) -> subprocess.Popen[str]:
+        """Start a node, of one core if nothing else is said."""
+        return self._started(f"--address={self.address}", *(options or ("--num-cpus=1",)), RAY_AUTH_MODE="token")
+
+    def _started(self, *options: str, **environment: str) -> subprocess.Popen[str]:
+        command = [*RAY, "start", "--block", *options, *NODE_PORTS]
+        given = {**self._environment, **environment}
+        node = self._stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=given)
+        )
+        self._stack.callback(kill, node)
+        assert node.stdout is not None
+        said = []
+        for line in node.stdout:
+            said.append(line)
+            if "Ray runtime started" in line:
+                return node
+        raise AssertionError("".join(said))
+
+
+@contextmanager
+def nodes(**environment: str) -> Iterator[Nodes]:
+    """Have a cluster, all of whose processes are killed in the end."""
+    with scratch_folder("autoft-test-ray-") as folder, ExitStack() as stack:
+        yield Nodes(stack, folder, **environment)
+
+
+def kill(node: subprocess.Popen[str]) -> None:
+    """Kill a node as a power cut does: all of its processes at once."""
+    for process in [node.pid, *descendants(node.pid)]:
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:  # it has ended
+            continue
+
+
+def descendants(process: int) -> list[int]:
+    """Return the processes that one has started, theirs among them."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found = list(parents.get(process, []))
+    for child in found:
+        found.extend(parents.get(child, []))
+    return found
+
+
+@contextmanager
+def searching(search: SearchConfig, folder: Path, scripts: dict[str, object]) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a search of scripted trials under way in a process of its own, which is killed in the end."""
+    folder.mkdir(exist_ok=True)
+    (folder / "asked.json").write_text(json.dumps(search.to_json()))
+    (folder / "script.json").write_text(json.dumps(scripts))
+    command = [sys.executable, "-c", DRIVER, str(folder)]
+    with (folder / "said.txt").open("w") as said, subprocess.Popen(command, stdout=said, stderr=said) as driver:
+        try:
+            yield driver
+        finally:
+            driver.kill()
+
+
+def record_when(
+    driver: subprocess.Popen[bytes], folder: Path, holds: Callable[[Record], object], *, seconds: float = 90
+) -> Record:
+    """Return the record of a running search as soon as something holds of it."""
+    end = time.monotonic() + seconds
+    while True:
+        if Store.open(folder).list("results"):
+            record = read_record(Store.open(folder))
+            if holds(record):
+                return record
+        assert driver.poll() is None, (folder / "said.txt").read_text()[-3000:]
+        assert time.monotonic() < end, (folder / "said.txt").read_text()[-3000:]
+        time.sleep(0.1)
+
+
+@contextmanager
+def autoscaled() -> Iterator[str]:
+    """Have a head without cores, whose autoscaler makes up to 2 workers of 2 cores and removes those idle for 6 s.
+
+    Its address is given.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"{get_node_ip_address()}:{free.getsockname()[1]}"
+    with scratch_folder("autoft-test-ray-") as folder:
+        environment = {**os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}
+        environment["RAY_CLOUD_INSTANCE_ID"] = FAKE_HEAD_NODE_ID
+        worker = {"resources": {"CPU": 2, "object_store_memory": 10**8}, "node_config": {}, "min_workers": 0}
+        config = {
+            "cluster_name": "made-up",
+            "max_workers": 2,
+            "idle_timeout_minutes": 0.1,
+            "upscaling_speed": 2,
+            "provider": {
+                "type": "fake_multinode",
+                "gcs_address": address,
+                "disable_node_updaters": True,
+                "disable_launch_config_check": True,
+                "use_node_id_as_ip": True,
+                "head_node_id": FAKE_HEAD_NODE_ID,
+            },
+            "available_node_types": {
+                FAKE_HEAD_NODE_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+                "cpu": {**worker, "max_workers": 2},
+            },
+            "head_node_type": FAKE_HEAD_NODE_TYPE,
+            "auth": {},
+            "file_mounts": {},
+            "cluster_synced_files": [],
+            "file_mounts_sync_continuously": False,
+            **{f"{name}_commands": [] for name in COMMANDS},
+        }
+        file = folder / "cluster.yaml"
+        file.write_text(json.dumps(config))
+        options = [f"--port={address.rpartition(':')[2]}", f"--temp-dir={folder}", "--num-cpus=0"]
+        options.append("--include-dashboard=false")
+        command = [*RAY, "start", "--head", "--block", *options, "--autoscaling-config", str(file)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        ) as head:
+            try:
+                assert head.stdout is not None
+                next(line for line in head.stdout if re.search(r"--address='", line))
+                yield address
+            finally:
+                kill(head)
