@@ -297,7 +297,7 @@ class Workers:
         """Begin an epoch of a job."""
         seconds = self._drawn(job.trial)[0] if job.kind == "trial" else 1.0
         if epoch == job.epochs_recorded + 1 and job.kind == "trial":
-            for name in ("best.json", "last.json"):
+            for name in ("best.safetensors", "last.safetensors"):
                 self.store.write(f"checkpoints/{job.trial}/{name}", b"{}", durable=False)
         heapq.heappush(self._flights, (self.now + seconds, next(self._order), job, epoch))
 
