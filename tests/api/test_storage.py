@@ -47,7 +47,6 @@ def test_a_search_on_s3_ends_as_one_on_the_local_disk_and_lives_on_in_storage_al
     assert board(found) == board(local)
     paths = [str(pictures / "red" / "000.png"), str(pictures / "blue" / "001.png")]
     assert found.model.predict(paths) == local.model.predict(paths)
-    shutil.rmtree(cache_folder())
     again = autoft.resume(s3.uri("run"), autoft.Budget(trials=3))
     assert {row["trial"] for row in board(again)} == {"p01", "p02", "t0001", "t0002", "t0003"}
     before = {row["trial"]: row for row in board(local)}
