@@ -33,7 +33,6 @@ spec = WorkerSpec(open_trial="tests.engine.workers:open_trial", finalize="tests.
 run_search(
     search,
     store=Store.open(folder),
-    dataset_path="nowhere.arrow",
     worker=spec,
     listener=lambda progress: print(progress.line, flush=True),
 )
