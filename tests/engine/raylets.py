@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -13,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ray._private.services import get_node_ip_address
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
 from autoft.core.configs import SearchConfig
 from autoft.core.storage import Store
@@ -22,8 +20,6 @@ from autoft.record import Record, read_record
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 NODE_PORTS = ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=80000000", "--disable-usage-stats"]
-COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
-"""Of a machine of the autoscaler's; made-up ones run none."""
 DRIVER = """
 import json, sys
 from pathlib import Path
@@ -37,7 +33,6 @@ spec = WorkerSpec(open_trial="tests.engine.workers:open_trial", finalize="tests.
 run_search(
     search,
     store=Store.open(folder),
-    dataset_path="nowhere.arrow",
     worker=spec,
     listener=lambda progress: print(progress.line, flush=True),
 )
@@ -136,57 +131,3 @@ def record_when(
         assert driver.poll() is None, (folder / "said.txt").read_text()[-3000:]
         assert time.monotonic() < end, (folder / "said.txt").read_text()[-3000:]
         time.sleep(0.1)
-
-
-@contextmanager
-def autoscaled() -> Iterator[str]:
-    """Have a head without cores, whose autoscaler makes up to 2 workers of 2 cores and removes those idle for 6 s.
-
-    Its address is given.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"{get_node_ip_address()}:{free.getsockname()[1]}"
-    with scratch_folder("autoft-test-ray-") as folder:
-        environment = {**os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-        environment |= {"RAY_AUTH_MODE": "token", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}
-        environment["RAY_CLOUD_INSTANCE_ID"] = FAKE_HEAD_NODE_ID
-        worker = {"resources": {"CPU": 2, "object_store_memory": 10**8}, "node_config": {}, "min_workers": 0}
-        config = {
-            "cluster_name": "made-up",
-            "max_workers": 2,
-            "idle_timeout_minutes": 0.1,
-            "upscaling_speed": 2,
-            "provider": {
-                "type": "fake_multinode",
-                "gcs_address": address,
-                "disable_node_updaters": True,
-                "disable_launch_config_check": True,
-                "use_node_id_as_ip": True,
-                "head_node_id": FAKE_HEAD_NODE_ID,
-            },
-            "available_node_types": {
-                FAKE_HEAD_NODE_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
-                "cpu": {**worker, "max_workers": 2},
-            },
-            "head_node_type": FAKE_HEAD_NODE_TYPE,
-            "auth": {},
-            "file_mounts": {},
-            "cluster_synced_files": [],
-            "file_mounts_sync_continuously": False,
-            **{f"{name}_commands": [] for name in COMMANDS},
-        }
-        file = folder / "cluster.yaml"
-        file.write_text(json.dumps(config))
-        options = [f"--port={address.rpartition(':')[2]}", f"--temp-dir={folder}", "--num-cpus=0"]
-        options.append("--include-dashboard=false")
-        command = [*RAY, "start", "--head", "--block", *options, "--autoscaling-config", str(file)]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-        ) as head:
-            try:
-                assert head.stdout is not None
-                next(line for line in head.stdout if re.search(r"--address='", line))
-                yield address
-            finally:
-                kill(head)

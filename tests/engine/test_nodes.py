@@ -16,7 +16,7 @@ from autoft.engine.coordinator import NO_PLACE
 from autoft.engine.replay import replay
 from autoft.record import Record, read_record
 from autoft.record.reader import read_events
-from tests.engine.raylets import autoscaled, descendants, kill, nodes, record_when, searching
+from tests.engine.raylets import descendants, kill, nodes, record_when, searching
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -125,20 +125,6 @@ def test_no_epoch_is_lost_on_a_node_that_is_taken_back_with_notice(
     assert max(opened) >= 1
     assert [note for note in record.notes if "was lost" in note] == []
     assert sum(note.startswith(f"The node of {moved} is about to go") for note in record.notes) == 1
-
-
-def test_a_search_asks_an_autoscaler_for_the_places_that_it_could_use_and_lets_them_go(
-    make_search: Callable[..., SearchConfig], tmp_path: Path
-) -> None:
-    with autoscaled() as address:
-        search = dataclasses.replace(make_search(trials=6, epochs=2, concurrent=3), address=address)
-        scripts: dict[str, object] = {f"t{number:04d}": {"seconds": 4.0} for number in range(1, 7)}
-        with searching(search, tmp_path, scripts) as driver:
-            record_when(driver, tmp_path, lambda record: NO_PLACE in (tmp_path / "said.txt").read_text())
-            assert driver.wait(240) == 0, (tmp_path / "said.txt").read_text()[-3000:]
-    places = [event["workers"] for event in read_events(Store.open(tmp_path)) if event["event"] == "places"]
-    assert places[-1] == 3
-    assert replay(search, Store.open(tmp_path)).difference is None
 
 
 def test_trials_share_a_gpu_once_their_like_were_measured(
