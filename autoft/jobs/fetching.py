@@ -327,8 +327,7 @@ class _Fetch:
         for pause in _pauses():
             listing = self._listing(name)
             with contextlib.suppress(FileNotFoundError, _Moved):
-                # The tensors first: the JSON that names them is written last.
-                for file in sorted(listing, key=lambda file: file.name.endswith(".json")):
+                for file in listing:
                     self._bring(file)
                 for old in [known for known in self._ledger.files if known.startswith(f"{name}/")]:
                     if old not in {file.name for file in listing}:

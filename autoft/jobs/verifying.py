@@ -114,25 +114,13 @@ def problems_of_experience(folder: Path, search: SearchConfig) -> Iterator[str]:
 def problems_of_checkpoint(folder: Path, name: str) -> Iterator[str]:
     """Yield what is wrong with the checkpoints of one trial, which lie in `folder`."""
     for slot in SLOTS:
-        about = folder / f"{slot}.json"
-        if not about.is_file():
-            continue
-        try:
-            values = json.loads(about.read_bytes())
-            file, expected = str(values["file"]), str(values["tensors_sha256"])
-        except (ValueError, KeyError, TypeError):
-            yield f"{name}/{slot}.json is damaged: it names no tensors."
-            continue
-        if Path(file).name != file or not file.startswith(f"{slot}-"):
-            yield f"{name}/{slot}.json is damaged: it names a file '{file}'."
-        elif not (folder / file).is_file():
-            yield f"{name}/{file} is missing."
-        elif tensors_sha256(folder / file) != expected:
-            yield _changed(f"{name}/{file}")
+        path = folder / f"{slot}.safetensors"
+        if path.is_file() and not _is_whole(path):
+            yield _changed(f"{name}/{path.name}")
 
 
-def tensors_sha256(path: Path) -> str | None:
-    """Return the hash of the tensors in a safetensors file, as `autoft.tasks.state_hash` has it; None if it is none.
+def _is_whole(path: Path) -> bool:
+    """Return whether a checkpoint's tensors have the hash that its header says, as `autoft.tasks.state_hash` has it.
 
     Reference: https://github.com/huggingface/safetensors, "Format".
     """
@@ -141,24 +129,24 @@ def tensors_sha256(path: Path) -> str | None:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > _MOST_HEADER_BYTES:
-                return None
+                return False
             header: dict[str, Any] = json.loads(file.read(length))
-            header.pop("__metadata__", None)
+            about = json.loads(header.pop("__metadata__")["autoft"])
             for name in sorted(header):
-                about = header[name]
-                start, end = about["data_offsets"]
-                state.update(f"{name}\x1ftorch.{_DTYPES[about['dtype']]}\x1f{tuple(about['shape'])}\x1e".encode())
+                tensor = header[name]
+                start, end = tensor["data_offsets"]
+                state.update(f"{name}\x1ftorch.{_DTYPES[tensor['dtype']]}\x1f{tuple(tensor['shape'])}\x1e".encode())
                 file.seek(8 + length + start)
                 left = end - start
                 while left > 0:
                     piece = file.read(min(left, CHUNK_BYTES))
                     if not piece:
-                        return None
+                        return False
                     state.update(piece)
                     left -= len(piece)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return state.hexdigest()
+            return bool(state.hexdigest() == about["tensors_sha256"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def problems_of_bundle(folder: Path) -> Iterator[str]:
