@@ -20,6 +20,7 @@ from autoft.core.storage import Store
 from autoft.engine.cluster import require_processes
 from autoft.engine.coordinator import Coordinator
 from autoft.engine.demand import Demand
+from autoft.engine.idle import keep_idle_workers
 from autoft.engine.interruption import Interruption
 from autoft.engine.job import Job, Report
 from autoft.engine.losses import take_every_loss, why_lost
@@ -220,6 +221,7 @@ class ReportScheduler(TrialScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """End a trial that comes back from a lost worker and is not to be tried again."""
         take_every_loss(tune_controller)
+        keep_idle_workers(tune_controller)
         self._desk.controller = tune_controller
         if trial.trial_id in self._given_up:
             tune_controller.stop_trial(trial)
