@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoft.augment import build_augmentation, build_mixing
+from autoft.augment.mixing import EmbeddingMix
 from autoft.augment.policy import Batch
 from autoft.core.seeds import generator
 from autoft.training.memory import pieces
@@ -59,6 +60,19 @@ class Prepared:
             return [self]
         parts = pieces((*self.inputs, self.targets), rows)
         return [Prepared(tuple(inputs), targets, None) for *inputs, targets in parts]
+
+    def of_rows(self, rows: slice, embeddings: nn.Module | None) -> "Prepared":
+        """Return the micro-batch of some of its rows; what they were mixed with stays.
+
+        Args:
+            rows: Of this one.
+            embeddings: The backbone's, of texts.
+        """
+        embed = self.embed
+        if isinstance(embed, EmbeddingMix) and embeddings is not None:
+            # By `forward` itself, which calls no hooks: in one of these the embeddings are mixed.
+            embed = embed.of_rows(rows, self.inputs[0], embeddings.forward)
+        return Prepared(tuple(part[rows] for part in self.inputs), self.targets[rows], embed)
 
 
 class Batches:

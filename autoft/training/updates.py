@@ -19,8 +19,16 @@ from autoft.training.batches import Batches, Loaded, Prepared
 from autoft.training.compiling import Forward, compile_passes
 from autoft.training.execution import with_noted_memory
 from autoft.training.finetune import Plan, set_train_mode
+from autoft.training.group import RanOutElsewhereError
 from autoft.training.lookout import Lookout
-from autoft.training.memory import Rewinder, first_line, free_memory, is_out_of_memory, take_less
+from autoft.training.memory import (
+    Rewinder,
+    first_line,
+    free_memory,
+    has_learning_statistics,
+    is_out_of_memory,
+    take_less,
+)
 from autoft.training.norms import computed_anew, kept_statistics
 from autoft.training.regularization import Embed, build_regularization, embedded
 from autoft.training.timing import Stopwatch
@@ -33,7 +41,8 @@ CHECK_EVERY = 16
 class Updates:
     """Everything between the rows of an epoch and the weights after it.
 
-    All randomness of epoch e comes from the seed and e.
+    All randomness of epoch e comes from the seed and e; what a group's processes drop, each in its own rows, also from
+    the process.
     """
 
     def __init__(self, bench: Workbench, plan: Plan) -> None:
@@ -77,7 +86,8 @@ class Updates:
             The mean training loss of its rows (not finite: the epoch stopped there), and the last learning rate.
         """
         bench, seed = self.bench, self.bench.config.seed
-        torch.manual_seed(derive_seed(seed, "epoch", epoch))
+        place = () if bench.group.is_first else (bench.group.rank,)
+        torch.manual_seed(derive_seed(seed, "epoch", epoch, *place))
         draws = torch.Generator().manual_seed(derive_seed(seed, "augmentation", epoch))
         if self.plan.start_epoch is not None:
             self.plan.start_epoch(epoch)
@@ -102,7 +112,18 @@ class Updates:
         watch.settle()
         if self.average is not None and self.average.fresh_statistics:
             self._compute_statistics(self.average)
+        if not bench.group.is_alone:
+            self._share_statistics()
         return loss, rate
+
+    def _share_statistics(self) -> None:
+        """Let the running statistics of batch norms, which each process has of its own rows, be their mean."""
+        average = None if self.average is None else self.average.module
+        for network in (self.bench.network, average):
+            learning = [name for name, norm in batch_norms(self.bench.network).items() if norm.training]
+            norms = {} if network is None else batch_norms(network)
+            buffers = [buffer for name in learning if network is not None for buffer in norms[name].buffers()]
+            self.bench.group.average(buffer for buffer in buffers if buffer.is_floating_point())
 
     @torch.no_grad()
     def _compute_statistics(self, average: Average) -> None:
@@ -133,7 +154,9 @@ class Updates:
                 loss = self._gradients(batches, draws, epoch, step)
                 break
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                # What only one of a group knows, the others cannot do again.
+                is_known = self.bench.group.is_alone or isinstance(error, RanOutElsewhereError)
+                if not (is_known and is_out_of_memory(error)):
                     raise
                 self._take_less(step, max(map(len, batches)), first_line(error))
             # Behind the handler: until its end the error holds the tensors of the pass.
@@ -180,7 +203,7 @@ class Updates:
         bench = self.bench
         set_train_mode(bench.network, kept_norms=self.plan.kept_norms)
         if bench.policy.takes_less and not self.batches.are_features:
-            noted = with_noted_memory(bench.config, bench.execution).micro_batch
+            noted = bench.group.first(with_noted_memory(bench.config, bench.execution).micro_batch)
             reason = "the machine ran low on memory, and this trial's worker was ended"
             self._take_less(epoch * self.num_updates, min(noted, self._recipe["batch_size"]), reason)
         if bench.execution.gradient_checkpointing and not checkpoint_gradients(bench.backbone.module):
@@ -202,14 +225,48 @@ class Updates:
         batch = self.batches.load(next(self.batches.deal(1)))[0]
         prepared = self.batches.prepare(batch, draws, 1).cut(self.bench.execution.micro_batch)[0]
         try:
-            self._backward([prepared], self._weight(prepared))
+            self._passes([prepared], self._weight(prepared))
         finally:
             self._forward = before
             self.optimizer.zero_grad(set_to_none=True)
             rewinder.rewind()
 
     def _backward(self, batches: Iterable[Prepared], whole: float | Tensor) -> Tensor:
-        """Add the gradients of the mean loss of all rows, which weigh `whole` together, and return that mean."""
+        """Add the gradients of the mean loss of all rows, which weigh `whole` together, and return that mean.
+
+        In a group each process goes through its rows, and then all have the same gradients.
+
+        Raises:
+            RanOutElsewhereError: If memory ran out in any of a group.
+        """
+        bench = self.bench
+        if bench.group.is_alone:
+            return self._passes(batches, whole)
+        ran_out = False
+        try:
+            mean = self._passes(self._mine(batches), whole)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            ran_out = True
+        if ran_out:
+            self.optimizer.zero_grad(set_to_none=True)
+            free_memory()
+            mean = torch.zeros((), device=bench.execution.torch_device)
+        return bench.group.add_up(self._parameters, mean, ran_out=ran_out)
+
+    def _mine(self, batches: Iterable[Prepared]) -> Iterable[Prepared]:
+        """Yield this process's rows of each micro-batch that has any for it."""
+        bench = self.bench
+        # A norm has no statistics of a single row.
+        fewest = 2 if has_learning_statistics(bench.network) else 1
+        for batch in batches:
+            rows = bench.group.share(len(batch.targets), fewest=fewest)
+            if rows.stop > rows.start:
+                yield batch.of_rows(rows, bench.backbone.embeddings)
+
+    def _passes(self, batches: Iterable[Prepared], whole: float | Tensor) -> Tensor:
+        """Add the gradients of the mean loss of these rows, of all that weigh `whole`, and return their part of it."""
         total = torch.zeros((), device=self.bench.execution.torch_device)
         computes_again = self.bench.execution.gradient_checkpointing
         for batch in batches:
