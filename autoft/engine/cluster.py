@@ -14,7 +14,7 @@ from ray._private.authentication.authentication_token_setup import maybe_enable_
 
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError, WorkError
-from autoft.engine.machine import check_fits, end_children, local_cpus, reach, scratch_folder
+from autoft.engine.machine import check_fits, check_workers, end_children, local_cpus, reach, scratch_folder
 
 OBJECT_STORE_BYTES = 100 << 20
 """Of a local Ray: only configurations and numbers travel."""
@@ -99,10 +99,18 @@ def check_cluster(resources: Resources) -> None:
     cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
     gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
     check_fits(resources, cpus=cpus, gpus=gpus, where="The Ray cluster's largest node")
+    check_workers(resources, held=count_workers(resources), where="The Ray cluster")
 
 
 def trial_resources(resources: Resources) -> dict[str, float]:
-    """Return what Ray sets aside for one trial; "auto" is a whole GPU where there are any."""
+    """Return what Ray sets aside for one trial; of several workers each has its own besides."""
+    if resources.workers_per_trial > 1:
+        return {"cpu": 0.0, "gpu": 0.0, "memory": 1.0}  # Ray Tune asks for something; a byte is always there
+    return worker_resources(resources)
+
+
+def worker_resources(resources: Resources) -> dict[str, float]:
+    """Return what each worker of a trial has; "auto" is a whole GPU where there are any."""
     gpus = resources.gpus_per_trial
     if gpus == "auto":
         gpus = 1.0 if ray.cluster_resources().get("GPU", 0.0) >= 1 else 0.0
@@ -111,16 +119,22 @@ def trial_resources(resources: Resources) -> dict[str, float]:
 
 def count_slots(resources: Resources) -> int:
     """Return the trials that the cluster's nodes hold side by side, `concurrent` at most and one at least."""
-    one = trial_resources(resources)
-    slots = 0
+    slots = count_workers(resources) // resources.workers_per_trial
+    return max(1, min(slots, resources.concurrent or slots))
+
+
+def count_workers(resources: Resources) -> int:
+    """Return the workers, of any trials, that the cluster's nodes hold side by side."""
+    one = worker_resources(resources)
+    workers = 0
     for node in ray.nodes():
         if node["Alive"]:
             held = node["Resources"]
             fits = [held.get("CPU", 0.0) / one["cpu"]]
             if one["gpu"]:
                 fits.append(held.get("GPU", 0.0) / one["gpu"])
-            slots += math.floor(min(fits) + 1e-6)
-    return max(1, min(slots, resources.concurrent or slots))
+            workers += math.floor(min(fits) + 1e-6)
+    return workers
 
 
 def require_processes(run: str) -> None:

@@ -40,4 +40,7 @@ def why_lost(trial: Trial) -> str:
     lines = [" ".join(line.split()) for line in last.splitlines()[1:] if line.strip()]
     if any("running low on memory" in line for line in lines):
         return LOW_MEMORY
+    for line in lines:
+        if told := line.partition("WorkerLostError: ")[2]:  # of one of several workers; see `spread`
+            return told
     return lines[0][:REASON_CHARACTERS] if lines else "Ray gives no reason"

@@ -71,6 +71,7 @@ def open_trial(
     keep_freed_memory()
     kept = warm if warm is not None else WarmCache()
     arguments: Json = {"heartbeat": heartbeat} if heartbeat is not None else {}
+    group = ALONE if config.kind == "probe" else group
 
     def set_up(config: TrialConfig) -> Workbench:
         return Workbench.set_up(config, dataset, warm=kept, policy=policy, group=group, **arguments)
