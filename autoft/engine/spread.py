@@ -6,7 +6,6 @@ what is to be done and takes the answers. Loads ray.train when the first trial s
 
 import asyncio
 import itertools
-import json
 import os
 import threading
 import time
@@ -42,6 +41,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
 """Ray Train reads these: no output, and no process that does not train but the two that it cannot do without."""
+OTHERS_LOST = "OthersLostError: "
+"""How a worker's answer begins that failed because another is gone: `training.group`'s error."""
 LOST = "one of the trial's workers was lost"
 """Why a trial that several workers train is tried again."""
 
@@ -176,7 +177,7 @@ class Team:
             WorkerLostError: If one of them is gone.
         """
         ray.get(self._board.post.remote(order))
-        answers: dict[int, str] = {}
+        answers: dict[int, Report | None] = {}
         failed: Report | None = None
         until = float("inf")
         while len(answers) < self._size:
@@ -185,14 +186,16 @@ class Team:
                 return replace(failed, discard_worker=True)
             answer = ray.get(self._board.answered.remote(LOOK_SECONDS))
             if answer is not None:
-                rank, answers[rank] = answer
-                report = Report.from_text(answers[rank]) if answers[rank] else None
-                if failed is None and report is not None and report.kind == "failed":
+                rank, text = answer
+                answers[rank] = report = Report.from_text(text) if text else None
+                if failed is None and report is not None and _is_cause(report):
                     failed, until = report, time.monotonic() + GRACE_SECONDS
             elif not self._thread.is_alive():
-                raise WorkerLostError(LOW_MEMORY if "running low on memory" in self.error else LOST)
-        spoiled = any(json.loads(text)["discard_worker"] for text in answers.values() if text)
-        return replace(failed or Report.from_text(answers[0]), discard_worker=spoiled)
+                reason = LOW_MEMORY if "running low on memory" in self.error else LOST
+                raise WorkerLostError(reason)
+        reports = [report for _, report in sorted(answers.items()) if report is not None]
+        told = failed or next((report for report in reports if report.kind == "failed"), reports[0])
+        return replace(told, discard_worker=any(report.discard_worker for report in reports))
 
     def end(self) -> None:
         """Let them end, and wait for it."""
@@ -201,6 +204,11 @@ class Team:
             self._thread.join(END_SECONDS)
         ray.kill(self._board)
         self._stack.close()
+
+
+def _is_cause(report: Report) -> bool:
+    """Return whether a worker failed by itself: that others are gone, Ray Train says, too, and then they are lost."""
+    return report.kind == "failed" and not report.reason.startswith(OTHERS_LOST)
 
 
 def _keep_traces(store: Store, trial: str, workers: int, error: str) -> None:

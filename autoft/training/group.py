@@ -23,6 +23,10 @@ BEAT_SECONDS = 1.0
 """Between heartbeats of a process that waits for the others: it does not hang, and each of them has its own watch."""
 
 
+class OthersLostError(RuntimeError):
+    """Another process of the group is gone, or does not answer."""
+
+
 class RanOutElsewhereError(MemoryError):
     """Memory ran out in another process of the group, or in this one, and all do the update again."""
 
@@ -140,7 +144,11 @@ class Group:
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        """Let the heart beat from a thread until the block ends."""
+        """Let the heart beat from a thread until the block ends.
+
+        Raises:
+            OthersLostError: If the others cannot be reached.
+        """
         is_over = threading.Event()
 
         def beat() -> None:
@@ -151,6 +159,8 @@ class Group:
         thread.start()
         try:
             yield
+        except RuntimeError as error:
+            raise OthersLostError(str(error)) from error
         finally:
             is_over.set()
             thread.join()

@@ -35,7 +35,7 @@ def test_a_want_of_memory_is_told_in_the_same_words_whatever_the_numbers(tmp_pat
         "The actor died unexpectedly before finishing this task.\n\tclass_name: X": (
             "The actor died unexpectedly before finishing this task."
         ),
-        "ray::TrialWorker.train() (pid=7)\n  File x, line 1\nautoft.engine.spread.WorkerLostError: one was lost": (
+        "ray::TrialWorker.train()\n  raise Lost('running low on memory')\nautoft.x.WorkerLostError: one was lost": (
             "one was lost"
         ),
         "": "Ray gives no reason",
