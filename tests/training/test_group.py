@@ -60,7 +60,7 @@ CASES: dict[str, Json] = {
         "batch_size": 9,
         "accumulation": 2,
     },
-    "one row": {"backbone": LAYER_NORMS, "batch_size": 1, **STILL},
+    "one row": {"backbone": LAYER_NORMS, "batch_size": 1, "accumulation": 3, **STILL},
 }
 TEXT_CASES: dict[str, Json] = {
     "mixed embeddings": {"mixing": {"name": "embedding_mixup"}, "batch_size": 7},
@@ -152,7 +152,7 @@ def test_every_row_is_evaluated_once(cases: dict[str, Json], together: Callable[
 def test_the_processes_listen_on_loopback_alone(together: Callable[[str], list[Shown]]) -> None:
     (first, _), (second, _) = together("plain")
     assert first["listening"]
-    assert {*first["listening"], *second["listening"]} == {"0100007F"}
+    assert {*first["listening"], *second["listening"]} <= {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
 def test_the_configuration_says_how_many_trained_it(together: Callable[[str], list[Shown]]) -> None:
