@@ -106,10 +106,24 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
 Shown = tuple[Json, dict[str, Tensor]]
 
 
+QUICK = ("plain", "accumulated, mixed, clipped", "layer norms, weighted", "mixed embeddings", *OTHERS)
+"""What the fast tests train; the processes that train the others are slow."""
+
+
 @pytest.fixture(scope="module")
 def together(cases: dict[str, Json], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Shown]]:
-    """Return what each of two processes, which train all cases together, shows of one."""
-    folder = tmp_path_factory.mktemp("together")
+    """Return what each of two processes, which train the quick cases together, shows of one."""
+    return train_together({name: cases[name] for name in QUICK}, tmp_path_factory.mktemp("together"))
+
+
+@pytest.fixture(scope="module")
+def all_together(cases: dict[str, Json], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Shown]]:
+    """Return the same of the other cases."""
+    others = {name: case for name, case in cases.items() if name not in QUICK}
+    return train_together(others, tmp_path_factory.mktemp("together"))
+
+
+def train_together(cases: dict[str, Json], folder: Path) -> Callable[[str], list[Shown]]:
     (folder / "cases.json").write_text(json.dumps(cases))
     port = listen(LOOPBACK)
     command = [sys.executable, "-m", "tests.training.together", "1", "2", str(folder), str(port)]
@@ -128,11 +142,14 @@ def together(cases: dict[str, Json], tmp_path_factory: pytest.TempPathFactory) -
     return shown
 
 
-@pytest.mark.parametrize("name", [*CASES, *TEXT_CASES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in (*CASES, *TEXT_CASES)]
+)
 def test_two_processes_train_as_one_does(
-    cases: dict[str, Json], together: Callable[[str], list[Shown]], tmp_path: Path, name: str
+    cases: dict[str, Json], request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
-    (first, tensors), (_, others) = together(name)
+    trained = request.getfixturevalue("together" if name in QUICK else "all_together")
+    (first, tensors), (_, others) = trained(name)
     expected, alone = train(cases[name], tmp_path, "alone")
     for key, tensor in alone.items():
         assert torch.equal(tensors[key], others[key]), key
