@@ -39,6 +39,7 @@ RAY_FILES = (
     "tests/docs/test_docs.py",
     "tests/engine/test_cluster.py",
     "tests/engine/test_search.py",
+    "tests/engine/test_spread.py",
     "tests/examples/test_examples.py",
     "tests/jobs/test_fetching.py",
 )

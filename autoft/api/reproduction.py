@@ -154,6 +154,9 @@ def _differences(recorded: TrialConfig, now: Json) -> list[str]:
     for name, value in recorded.versions.items():
         if now["versions"].get(name) != value:
             notes.append(f"{name} was {value} and is {now['versions'].get(name)} here.")
+    workers = recorded.execution.get("workers", 1)
+    if workers > 1:
+        notes.append(f"It was trained by {workers} workers together; here one trains the same batches.")
     device = recorded.execution.get("device")
     name = now["devices"].get(device)
     if name != recorded.execution.get("device_name"):

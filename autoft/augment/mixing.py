@@ -25,8 +25,41 @@ class Mixed:
     """Of the network."""
     targets_BC: Tensor  # noqa: N815
     """Probabilities, float32."""
-    embed: Callable[[Tensor], Tensor] | None = None
+    embed: "EmbeddingMix | None" = None
     """To be applied to the embeddings (B, L, E) of the tokens in this batch's forward pass; of texts alone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddingMix:
+    """What mixes the embeddings (B, L, E) of a batch's tokens."""
+
+    mask_BL: Tensor  # noqa: N815
+    """Of each row's own tokens."""
+    partners_B: Tensor  # noqa: N815
+    lambdas_B: Tensor  # noqa: N815
+
+    def __call__(self, embeddings_BLE: Tensor) -> Tensor:
+        """Return the mixed embeddings of the whole batch."""
+        own = embeddings_BLE * self.mask_BL.unsqueeze(-1).to(embeddings_BLE.dtype)
+        return blend(own, self.partners_B, self.lambdas_B)
+
+    def of_rows(self, rows: slice, ids_BL: Tensor, embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return what mixes the embeddings of `rows` alone; those of their partners are computed for it.
+
+        Args:
+            rows: Of the batch.
+            ids_BL: The network's inputs, of the whole batch.
+            embed: From ids to embeddings.
+        """
+        partners_B = self.partners_B[rows].to(ids_BL.device)
+        count = len(partners_B)
+        masks = torch.cat([self.mask_BL[rows], self.mask_BL[partners_B]])
+        beside = EmbeddingMix(
+            mask_BL=masks,
+            partners_B=torch.cat([torch.arange(count, 2 * count), torch.arange(count)]),
+            lambdas_B=torch.cat([self.lambdas_B[rows], torch.ones(count)]),
+        )
+        return lambda embeddings_BLE: beside(torch.cat([embeddings_BLE, embed(ids_BL[partners_B])]))[:count]
 
 
 Mixing = Callable[[Batch, Tensor, torch.Generator], Mixed]
@@ -131,15 +164,10 @@ def embedding_mixup(config: Mapping[str, Any]) -> Mixing:
         partners_B = draw_partners(len(ids_BL), config["probability"], generator)
         lambdas_B = draw_lambdas(partners_B, config["alpha"], generator)
         rows_B = partners_B.to(ids_BL.device)
-
-        def embed(embeddings_BLE: Tensor) -> Tensor:
-            own = embeddings_BLE * mask_BL.unsqueeze(-1).to(embeddings_BLE.dtype)
-            return blend(own, partners_B, lambdas_B)
-
         return Mixed(
             inputs=(torch.where(mask_BL == 1, ids_BL, ids_BL[rows_B]), mask_BL | mask_BL[rows_B]),
             targets_BC=blend(targets_BC, partners_B, lambdas_B),
-            embed=embed,
+            embed=EmbeddingMix(mask_BL=mask_BL, partners_B=partners_B, lambdas_B=lambdas_B),
         )
 
     return mix

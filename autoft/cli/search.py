@@ -193,7 +193,7 @@ def search(
         typer.Option(
             parser=parsing.positive,
             metavar="X",
-            help="Cores, and threads, of one trial.",
+            help="Cores, and threads, of one trial, or of each of its workers.",
             rich_help_panel=options.RESOURCES,
         ),
     ] = 1,
@@ -206,6 +206,16 @@ def search(
             rich_help_panel=options.RESOURCES,
         ),
     ] = "auto",
+    workers_per_trial: Annotated[
+        int,
+        typer.Option(
+            parser=parsing.count,
+            metavar="N",
+            help="Processes that train one trial together, each with a share of every batch's rows; also on several "
+            "machines of a cluster.",
+            rich_help_panel=options.RESOURCES,
+        ),
+    ] = 1,
     gradient_checkpointing: Annotated[
         bool,
         typer.Option(
@@ -295,6 +305,7 @@ def search(
         resources=Resources(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,  # type: ignore[arg-type]  # `parsing.gpus` made it "auto" or a number
+            workers_per_trial=workers_per_trial,
             concurrent=concurrent,
             gradient_checkpointing=gradient_checkpointing,
         ),

@@ -102,9 +102,11 @@ class Resources:
     """What each trial gets, and how many run side by side."""
 
     cpus_per_trial: float = 1
-    """Processor cores, and threads, of one trial."""
+    """Processor cores, and threads, of one trial; of each of its workers, where it has several."""
     gpus_per_trial: float | Literal["auto"] = "auto"
     """GPUs of one trial; "auto": where there are any, 1, or a share of one where like trials were measured; else 0."""
+    workers_per_trial: int = 1
+    """Processes that train one trial together, each with a share of the rows of every batch; also on several nodes."""
     concurrent: int | None = None
     """Trials side by side; None: as many as the resources hold."""
     hang_seconds: float = 900.0
@@ -122,6 +124,13 @@ class Resources:
         gpus = self.gpus_per_trial
         if gpus != "auto" and not (_is_number(gpus) and gpus >= 0 and (gpus <= 1 or float(gpus).is_integer())):
             raise ConfigError(f"gpus_per_trial must be 'auto', a share up to 1 or a whole number, not {gpus!r}.")
+        if type(self.workers_per_trial) is not int or self.workers_per_trial < 1:
+            raise ConfigError(f"workers_per_trial must be a whole number above 0, not {self.workers_per_trial!r}.")
+        if self.workers_per_trial > 1 and gpus not in ("auto", 0, 1):
+            raise ConfigError(
+                "Of several workers per trial each has a GPU of its own or none: gpus_per_trial must be 'auto', 0 or "
+                f"1, not {gpus!r}."
+            )
         if self.concurrent is not None and (type(self.concurrent) is not int or self.concurrent < 1):
             raise ConfigError(f"concurrent must be a whole number above 0, not {self.concurrent!r}.")
 

@@ -289,12 +289,14 @@ class Silence(TrialProgressCallback):  # type: ignore[misc]
         """Print nothing."""
 
 
-def _placed(cpus: float) -> Callable[[dict[str, str]], tune.PlacementGroupFactory]:
-    """Return what tells Tune, from a trial's job, what Ray shall set aside for it."""
+def _placed(resources: Resources) -> Callable[[dict[str, str]], tune.PlacementGroupFactory]:
+    """Return what tells Tune, from a trial's job, what Ray shall set aside for it; its workers have theirs besides."""
 
     def place(config: dict[str, str]) -> tune.PlacementGroupFactory:
         job = Job.from_text(config[JOB])
-        asked = {"CPU": cpus, "GPU": job.gpus, "memory": job.memory}
+        asked = {"CPU": resources.cpus_per_trial, "GPU": job.gpus, "memory": job.memory}
+        if resources.workers_per_trial > 1:
+            asked = {"memory": 1.0}  # Ray Tune asks for something; a byte is always there
         return tune.PlacementGroupFactory([{name: value for name, value in asked.items() if value}])
 
     return place
@@ -322,7 +324,7 @@ def run_tune(
         Interrupted: On Ctrl-C.
     """
     desk = Desk(coordinator, worker.store, resources, interruption=interruption)
-    trainable = tune.with_resources(tune.with_parameters(TrialWorker, worker=worker), _placed(resources.cpus_per_trial))
+    trainable = tune.with_resources(tune.with_parameters(TrialWorker, worker=worker), _placed(resources))
     try:
         tune.run(
             trainable,

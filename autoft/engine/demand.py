@@ -37,5 +37,5 @@ class Demand:
         bundle = {"CPU": request.cpus, "GPU": request.gpus, "memory": request.memory}
         asked = {name: value for name, value in bundle.items() if value}
         while len(waiting) < min(count, MOST):
-            waiting.append(placement_group([asked]))
+            waiting.append(placement_group([asked] * request.workers))
         self._waiting = waiting

@@ -41,6 +41,9 @@ def why_lost(trial: Trial) -> str:
         return "Ray gives no reason"
     last = path.read_text(errors="replace").rpartition("Failure #")[2]
     lines = [" ".join(_NUMBER.sub("", line).split()) for line in last.splitlines()[1:] if line.strip()]
+    for line in lines:
+        if told := line.partition("WorkerLostError: ")[2]:  # of one of several workers; see `spread`
+            return told
     if any("running low on memory" in line for line in lines):
         return LOW_MEMORY
     return lines[0][:REASON_CHARACTERS] if lines else "Ray gives no reason"

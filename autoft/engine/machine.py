@@ -48,6 +48,10 @@ def check_request(resources: Resources, address: str | None) -> None:
         _require_ray(reach(address))
         return
     check_fits(resources, cpus=local_cpus(), gpus=local_gpus(), where="This machine")
+    held = local_cpus() / resources.cpus_per_trial
+    if resources.gpus_per_trial != "auto" and resources.gpus_per_trial > 0:
+        held = min(held, local_gpus() / resources.gpus_per_trial)
+    check_workers(resources, held=math.floor(held + 1e-6), where="This machine")
 
 
 def check_fits(resources: Resources, *, cpus: float, gpus: float, where: str) -> None:
@@ -64,6 +68,20 @@ def check_fits(resources: Resources, *, cpus: float, gpus: float, where: str) ->
         )
     if resources.cpus_per_trial > cpus:
         raise ConfigError(f"{where} has {cpus:g} cores, and cpus_per_trial asks for {resources.cpus_per_trial:g}.")
+
+
+def check_workers(resources: Resources, *, held: int, where: str) -> None:
+    """Refuse a trial of more workers than there is room for.
+
+    Raises:
+        ConfigError: Naming what is asked for and what there is.
+    """
+    asked = resources.workers_per_trial
+    if asked > max(held, 1):
+        raise ConfigError(
+            f"{where} has room for {held} workers of {resources.cpus_per_trial:g} cores and {resources.gpus_per_trial} "
+            f"GPUs, and workers_per_trial asks for {asked}."
+        )
 
 
 def local_cpus() -> int:

@@ -13,8 +13,8 @@ from ray.experimental.internal_kv import _internal_kv_get
 
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError
-from autoft.engine.machine import check_fits
-from autoft.engine.places import Node, base_request, num_places
+from autoft.engine.machine import check_fits, check_workers
+from autoft.engine.places import Node, Request, base_request, num_places, num_workers
 
 ANSWER_SECONDS = 2.0
 """How long the head may take to answer before what is known of the nodes is kept."""
@@ -56,15 +56,22 @@ def check_nodes(resources: Resources) -> None:
         ConfigError: Naming what is asked for and what the largest node has.
     """
     nodes = look() or ()
-    if num_places(nodes, asked=base_request(resources, nodes)) or not any(node.cpus for node in nodes) or grows():
+    asked = base_request(resources, nodes)
+    if num_places(nodes, asked=asked) or not any(node.cpus for node in nodes) or grows():
         return
     cpus = max((node.cpus for node in nodes), default=0.0)
     gpus = max((node.gpus for node in nodes), default=0.0)
     check_fits(resources, cpus=cpus, gpus=gpus, where="The Ray cluster's largest node")
+    check_workers(resources, held=num_workers(nodes, asked=asked), where="The Ray cluster")
     raise ConfigError(
         f"No node of the Ray cluster has {resources.cpus_per_trial:g} cores and {resources.gpus_per_trial} GPUs "
         "together, which a trial asks for; lower cpus_per_trial or gpus_per_trial."
     )
+
+
+def first_request(resources: Resources) -> Request:
+    """Return what a trial asks for of the nodes there are, before anything is known of its like."""
+    return base_request(resources, look() or ())
 
 
 def held(resources: Resources) -> int:

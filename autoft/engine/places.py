@@ -26,15 +26,16 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a trial asks of its node."""
+    """What a trial asks for; of several workers each asks this of a node of its own choice."""
 
     cpus: float
     gpus: float = 0.0
     memory: float = 0.0
     """Bytes; 0: it does not ask."""
+    workers: int = 1
 
     def times_in(self, node: Node) -> int:
-        """Return how often a node holds this at once."""
+        """Return how many workers of this a node holds at once."""
         asked = ((self.cpus, node.cpus), (self.gpus, node.gpus), (self.memory, node.memory))
         return math.floor(min(have / want for want, have in asked if want) + ROUNDING)
 
@@ -44,7 +45,7 @@ def base_request(resources: Resources, nodes: Sequence[Node]) -> Request:
     gpus = resources.gpus_per_trial
     if gpus == "auto":
         gpus = 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0
-    return Request(cpus=resources.cpus_per_trial, gpus=gpus)
+    return Request(cpus=resources.cpus_per_trial, gpus=gpus, workers=resources.workers_per_trial)
 
 
 def num_places(nodes: Sequence[Node], *, asked: Request, running: Sequence[Request] = ()) -> int:
@@ -60,11 +61,17 @@ def num_places(nodes: Sequence[Node], *, asked: Request, running: Sequence[Reque
     """
     staying = [node for node in nodes if not node.leaves and asked.times_in(node)]
     if all(request == asked for request in running):
-        return sum(asked.times_in(node) for node in staying)
+        return num_workers(staying, asked=asked) // asked.workers
     free: list[float] = []
     for kind in ("cpus", "gpus", "memory"):
         want = getattr(asked, kind)
         if want:
             have = sum(getattr(node, kind) for node in staying)
-            free.append((have - sum(getattr(request, kind) for request in running)) / want)
+            taken = sum(request.workers * getattr(request, kind) for request in running)
+            free.append((have - taken) / (asked.workers * want))
     return len(running) + max(0, math.floor(min(free) + ROUNDING))
+
+
+def num_workers(nodes: Sequence[Node], *, asked: Request) -> int:
+    """Return how many workers, of any trials, the nodes hold side by side."""
+    return sum(asked.times_in(node) for node in nodes if not node.leaves)

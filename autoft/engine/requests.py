@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autoft.core.catalog import entry
@@ -48,6 +49,8 @@ class Requests:
     def of(self, config: Json, nodes: Sequence[Node]) -> Request:
         """Return what a trial asks for: whole GPUs, and all memory it may need, where none like it was measured."""
         base = self.base(nodes)
+        if base.workers > 1:
+            return base  # its workers may have a node each, and what they take was measured of the first alone
         device = config.get("execution", {}).get("device")
         if self._resources.gpus_per_trial == "auto" and device is not None:
             base = Request(cpus=base.cpus, gpus=1.0 if device == "cuda" else 0.0)
@@ -63,7 +66,7 @@ class Requests:
         base = base_request(self._resources, nodes)
         self._has_gpus = self._has_gpus or base.gpus > 0
         if self._resources.gpus_per_trial == "auto" and self._has_gpus:
-            return Request(cpus=base.cpus, gpus=1.0)
+            return replace(base, gpus=1.0)
         return base
 
     def _peak(self, config: Json, *, on_gpu: bool) -> float | None:

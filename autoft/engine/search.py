@@ -98,6 +98,7 @@ def run_search(
                     fingerprint=search.fingerprint,
                     hang_seconds=search.resources.hang_seconds,
                     cpus=search.resources.cpus_per_trial,
+                    workers=search.resources.workers_per_trial,
                     profiled=PROFILED if search.profile else None,
                     policy=execution_policy(search),
                 ),
@@ -140,7 +141,7 @@ def _run(
     )
     from autoft.engine.binding import run_tune
     from autoft.engine.cluster import connected
-    from autoft.engine.nodes import held
+    from autoft.engine.nodes import first_request, held
 
     watcher.stage("starting the workers")
     with connected(search.resources, search.address, starting=interruption.at_once):
@@ -175,6 +176,7 @@ def _run(
             on_finished=Pruner(store, ledger, keep=search.keep),
         )
         try:
+            setup = dataclasses.replace(setup, gpus=first_request(search.resources).gpus)
             run_tune(coordinator, setup, search.resources, folder=folder, interruption=interruption)
         finally:
             _append_clock(writer, clock)

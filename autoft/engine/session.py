@@ -29,7 +29,13 @@ class WorkerSetup:
     """Of the rows, which lie in it."""
     hang_seconds: float
     cpus: float
-    """Cores, and threads, of one trial."""
+    """Cores, and threads, of one trial, or of each of its workers."""
+    gpus: float = 0
+    """GPUs of each of a trial's workers, where there are several."""
+    workers: int = 1
+    """Processes that train one trial together."""
+    rank: int = 0
+    """Which of them this one is; the first writes and reports."""
     profiled: str | None = None
     """The trial whose first epoch is profiled."""
     policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
@@ -58,7 +64,8 @@ class WorkerSession:
             raise RuntimeError("A worker was asked for an epoch before it was given a trial.")
         try:
             if self._log is None:
-                self._log = TrialLog(self._setup.store, job.trial)
+                rank = self._setup.rank
+                self._log = TrialLog(self._setup.store, f"{job.trial}.{rank}" if rank else job.trial)
             log = self._log
             with (
                 log.captured(),
@@ -99,7 +106,7 @@ class WorkerSession:
             epochs_recorded=job.epochs_recorded,
             warm=self._warm,
             heartbeat=heartbeat,
-            trace=self._keep_trace if job.trial == self._setup.profiled else None,
+            trace=self._keep_trace if job.trial == self._setup.profiled and not self._setup.rank else None,
             policy=replace(self._setup.policy, takes_less=job.lost_to_memory, gpu_share=min(1.0, job.gpus) or 1.0),
         )
 

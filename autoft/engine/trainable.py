@@ -1,6 +1,6 @@
-"""The class that Ray Tune runs: a thin shell around `session.WorkerSession`, kept warm from trial to trial."""
+"""The class that Ray Tune runs: a thin shell around a session, kept warm from trial to trial."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
@@ -8,6 +8,9 @@ from ray import tune
 from autoft.engine.job import Job
 from autoft.engine.session import WorkerSession, WorkerSetup
 from autoft.engine.threads import limit_threads
+
+if TYPE_CHECKING:
+    from autoft.engine.spread import SpreadSession
 
 JOB = "job"
 REPORT = "report"
@@ -26,7 +29,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             raise ValueError("TrialWorker needs its setup: tune.with_parameters(TrialWorker, worker=...).")
         limit_threads(worker.cpus)
         self._is_spoiled = False
-        self._session = WorkerSession(worker)
+        self._session = _session(worker)
         self._session.take(Job.from_text(config[JOB]))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -57,3 +60,11 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def cleanup(self) -> None:
         """Leave the trial."""
         self._session.close()
+
+
+def _session(worker: WorkerSetup) -> "WorkerSession | SpreadSession":
+    if worker.workers == 1:
+        return WorkerSession(worker)
+    from autoft.engine.spread import SpreadSession
+
+    return SpreadSession(worker)

@@ -13,6 +13,7 @@ from autoft.data import Dataset, RunRows
 from autoft.engine.job import Heartbeat, KeepTrace, RunningTrial
 from autoft.training import checkpoint, worker
 from autoft.training.finetune import merge_adapters
+from autoft.training.group import Group
 from autoft.training.loop import load_learned
 from autoft.training.warm import WarmCache
 from autoft.training.workbench import Workbench
@@ -39,6 +40,7 @@ def open_trial(
         heartbeat=heartbeat,
         trace=trace,
         policy=policy,
+        group=Group.here(heartbeat),
     )
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,11 @@ from autoft.core.configs import ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.notebook import alone, read_note, write_note
 from autoft.training.execution import Execution, learns, likeness
+from autoft.training.measuring import noted_seconds
 from autoft.training.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from autoft.training.workbench import Workbench
 
 SPEEDUP = 1.4
 """Expected before it was measured here; this and the seconds are EfficientNet-Lite0's on one core."""
@@ -40,6 +45,42 @@ Forward = Callable[..., Tensor]
 """The network, or its compiled form."""
 Rehearse = Callable[[Forward], None]
 """Does a forward and backward pass of one batch, and leaves no trace."""
+
+
+def compile_passes(bench: "Workbench", rehearse: Rehearse, first_rows: Callable[[], int]) -> Forward:
+    """Return what the passes go through, compiled where the configuration says so, or leaves it open and it pays.
+
+    Args:
+        bench: The trial's; it is told.
+        rehearse: Does a pass of the first batch.
+        first_rows: Returns the rows of that batch.
+    """
+    is_wanted = _pays_here(bench, rehearse, first_rows) if bench.chooses else bench.execution.compile
+    if not is_wanted:
+        return bench.network
+    forward = compile_training(bench.network, rehearse, bench.config, bench.execution, measures=bench.chooses)
+    bench.revise(compile=forward is not None)
+    return forward or bench.network
+
+
+def _pays_here(bench: "Workbench", rehearse: Rehearse, first_rows: Callable[[], int]) -> bool:
+    config, execution = bench.config, bench.execution
+    seconds = noted_seconds(config, execution)
+    if seconds is None or not can_compile(config, execution, input_kind=bench.task.input_kind):
+        return False
+    note = compile_note(config, execution)
+    num_rows = bench.dataset.num_rows("train") * config.epochs / config.epochs_per_pass
+    if not pays(seconds * num_rows, bench.policy, note):
+        return False
+    # What is noted may be of single rows, of which each takes longer than in a batch.
+    rows = min(execution.micro_batch, first_rows())
+    try:
+        seconds = seconds_of(rehearse, bench.network) / rows
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return False  # The first update knows what to do.
+        raise
+    return pays(seconds * num_rows, bench.policy, note)
 
 
 def can_compile(config: TrialConfig, execution: Execution, *, input_kind: str) -> bool:

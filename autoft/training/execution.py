@@ -41,6 +41,9 @@ class Execution:
     """Whether the network's passes in training are compiled by torch.compile."""
     gradient_checkpointing: bool = False
     """Whether activations are computed again in the backward pass, which takes less memory and more time."""
+    workers: int = 1
+    """Processes that trained it together, each with a share of the rows of every micro-batch; one alone takes them all,
+    and the last digits may differ."""
     ran_out: Json = field(default_factory=dict)
     """Where memory ran out: the micro-batch until then, as text, and the update, counted from 0 over all epochs."""
 
@@ -57,7 +60,7 @@ class Execution:
             execution = cls(**values)
         except TypeError as error:
             raise FormatError(f"The execution block of the configuration does not fit this autoft: {error}.") from error
-        if min(execution.threads, execution.micro_batch, execution.eval_batch) < 1:
+        if min(execution.threads, execution.micro_batch, execution.eval_batch, execution.workers) < 1:
             raise FormatError("The execution block of the configuration has a number below 1.")
         if not all(rows.isdigit() and type(update) is int for rows, update in execution.ran_out.items()):
             raise FormatError(f"ran_out in the execution block holds no rows and updates: {execution.ran_out}.")
@@ -85,7 +88,7 @@ class Execution:
 
 
 def choose_execution(
-    config: TrialConfig, *, input_kind: str, threads: int, policy: ExecutionPolicy | None = None
+    config: TrialConfig, *, input_kind: str, threads: int, workers: int = 1, policy: ExecutionPolicy | None = None
 ) -> Execution:
     """Return how this worker runs `config`, as far as rules say: a GPU if it sees one, channels_last for pictures.
 
@@ -104,6 +107,7 @@ def choose_execution(
         micro_batch=batch,
         eval_batch=max(32, batch) if not on_gpu else max(256, batch),
         gradient_checkpointing=policy.gradient_checkpointing and learns(config),
+        workers=workers,
     )
     return with_noted_memory(config, execution) if policy.measures else execution
 
@@ -117,7 +121,9 @@ def likeness(config: TrialConfig, execution: Execution) -> Json:
     """Return what two configurations have in common that compute alike on this machine: the key of its notes."""
     settings = config.recipe["backbone"]
     mode = config.recipe["finetune"]["mode"] if learns(config) else "frozen"
+    together = {"workers": execution.workers} if execution.workers > 1 else {}
     return {
+        **together,
         "device": execution.device_name,
         "torch": torch.__version__,
         "threads": execution.threads,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoft.core.configs import EpochResult, EpochStatus, TrialConfig
+from autoft.core.errors import WorkError
 from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.storage import Store
 from autoft.optim import ParamGroup, load_optimizer_state, optimizer_state
@@ -30,7 +31,8 @@ class Trial:
     """A trial that trains epoch by epoch, and goes on from its own last checkpoint.
 
     All randomness of epoch e comes from the seed and e, so a trial that was interrupted between epochs gives the
-    same weights as one that was not.
+    same weights as one that was not. Of a group the first process alone measures, writes and reports; after each epoch
+    the others have its weights.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Trial:
         self._resume()
         if self.epoch == 0 and self._plan.begin is not None:
             self._plan.begin()
+        self._align()
         self._updates.set_up_passes(self.epoch)
 
     @property
@@ -84,11 +87,9 @@ class Trial:
         self.epoch += 1
         with self._traced() as updated:
             loss, learning_rate = self._updates.run(self.epoch, watch, after_update=updated)
-        metrics: Json = {"train_loss": finite_or_none(loss)}
-        if math.isfinite(loss):
-            logits = self._val_logits(self._kept)
-            metrics |= self.bench.quality(logits, "val")
-        metrics |= self.bench.costs()
+        self._align()
+        logits = self._val_logits(self._kept) if math.isfinite(loss) else None
+        metrics = self.bench.group.first(self._metrics(loss, logits) if self.bench.group.is_first else {})
         watch.lap("evaluate")
         value = metrics.get(self.bench.objective.column)
         if value is not None:
@@ -97,6 +98,8 @@ class Trial:
             self._best["value"] is None or self.bench.objective.better(value, self._best["value"])
         )
         status, reason = self._status(metrics, is_best=is_best)
+        if is_best:
+            self._best |= {"epoch": self.epoch, "value": value}
         result = EpochResult(
             epoch=self.epoch,
             metrics=metrics,
@@ -106,15 +109,28 @@ class Trial:
             reason=reason,
             timings={**watch.timings, WAIT: waited},
             learning_rate=learning_rate,
-            weights_sha256=self._save_best(value) if is_best else state_hash(self._state(self._kept)),
+            weights_sha256=self._hash(value, is_best=is_best) if self.bench.group.is_first else None,
             config=self.config.to_json(),
         )
         self._results.append(result.reported())
-        if status == "running":
+        if status == "running" and self.bench.group.is_first:
             self._save_last()
         watch.lap("checkpoint")
         self._idle_since = time.perf_counter()
         return dataclasses.replace(result, seconds=watch.seconds, timings={**watch.timings, WAIT: waited})
+
+    def _metrics(self, loss: float, logits: Tensor | None) -> Json:
+        quality = {} if logits is None else self.bench.quality(logits, "val")
+        return {"train_loss": finite_or_none(loss), **quality, **self.bench.costs()}
+
+    def _align(self) -> None:
+        """Let a group's processes have the same weights, those of the first."""
+        if self.bench.group.is_alone:
+            return
+        average = self._updates.average
+        self.bench.group.align(self._state(self.bench.network).values())
+        if average is not None and average.module is not None:
+            self.bench.group.align(self._state(average.module).values())
 
     def _traced(self) -> AbstractContextManager[Callable[[], None] | None]:
         keep, self._trace = self._trace, None
@@ -145,10 +161,11 @@ class Trial:
             return "early_stopped", f"No improvement in {since} epochs."
         return "running", ""
 
-    def _save_best(self, value: float | None) -> str:
-        """Save the weights, the best so far, and return their hash."""
-        self._best |= {"epoch": self.epoch, "value": value}
+    def _hash(self, value: float | None, *, is_best: bool) -> str:
+        """Return the hash of the weights, saved where they are the best so far."""
         state = self._state(self._kept)
+        if not is_best:
+            return state_hash(state)
         return checkpoint.save(self._store, "best", state, {"epoch": self.epoch, "value": value})
 
     def _save_last(self) -> None:
@@ -175,7 +192,14 @@ class Trial:
     def _resume(self) -> None:
         """Go on from the last checkpoint, if this very configuration left one."""
         last = checkpoint.load(self._store, "last")
-        if last is None or last.about["best"]["config"] != self._best["config"]:
+        is_there = last is not None and last.about["best"]["config"] == self._best["config"]
+        epoch = last.about["epoch"] if last is not None and is_there else 0
+        if (expected := self.bench.group.first(epoch)) != epoch:
+            raise WorkError(
+                f"The workers of this trial see different checkpoints in '{self._store.path()}': the first that "
+                f"of epoch {expected}, another that of epoch {epoch}. Put the run folder where all of them see it."
+            )
+        if last is None or not is_there:
             return
         self.bench.revise(**last.about["found"])
         self.bench.chooses = False

@@ -1,15 +1,22 @@
 """Memory: that it ran out, what an update had changed until then, and the most that a trial took."""
 
 import gc
+import logging
 import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from autoft.backbones.checkpointing import checkpoint_gradients
 from autoft.backbones.layers import batch_norms
+from autoft.core.errors import WorkError
 from autoft.core.gpus import tensor_fraction
 from autoft.core.jsonable import Json
+
+if TYPE_CHECKING:
+    from autoft.training.workbench import Workbench
 
 _WORDS = (
     "can't allocate memory",
@@ -22,12 +29,19 @@ _WORDS = (
 )
 """By which plain RuntimeErrors say it: of torch's allocator on processors, C++, NVIDIA's libraries, and oneDNN's."""
 
+_log = logging.getLogger(__name__)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, on the processor or a GPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, in a line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def free_memory() -> None:
@@ -99,6 +113,54 @@ def fewest_rows(network: nn.Module) -> int:
     A single row of one place has no variance, and torch refuses it.
     """
     return 3 if has_learning_statistics(network) else 1
+
+
+def take_less(bench: "Workbench", step: int, largest: int, reason: str, *, mixes_embeddings: bool) -> None:
+    """Go on with half the rows at a time, or at last with gradient checkpointing, and let the configuration say so.
+
+    Args:
+        bench: The trial's, its network in the mode of its epoch.
+        step: The update that is to be done with them.
+        largest: Rows of the largest batch.
+        reason: How it is known that memory ran out.
+        mixes_embeddings: Whether the embeddings of a batch's rows are mixed.
+
+    Raises:
+        WorkError: If that is done already.
+    """
+    execution = bench.execution
+    before = execution.micro_batch_of(step)
+    rows, fewest = min(before, largest), fewest_rows(bench.network)
+    if rows > fewest:
+        ends = {**execution.ran_out, str(before): step}
+        ran_out = {size: min(end, step) for size, end in ends.items() if min(end, step) > 0}
+        bench.revise(micro_batch=min(max(rows // 2, fewest), execution.micro_batch), ran_out=ran_out)
+        differs = has_learning_statistics(bench.network) or mixes_embeddings
+        _log.warning(
+            "Memory ran out at %d rows in update %d: from here on %d go through at a time, and their gradients "
+            "are added up to the same update. %s",
+            rows,
+            step,
+            bench.execution.micro_batch,
+            "What is computed over a batch (batch norms, mixed embeddings) is now over fewer rows, so the result "
+            "differs from that of whole batches."
+            if differs
+            else "The result stays the same but for rounding.",
+        )
+    elif _can_checkpoint(bench):
+        bench.revise(gradient_checkpointing=True)
+        _log.warning("Memory ran out at %d rows: activations are computed again from here on, and not kept.", rows)
+    else:
+        raise WorkError(
+            f"Memory ran out in an update of {rows} rows at a time ({reason}). Take a smaller backbone "
+            "or input size, fewer trials side by side (--concurrent), or a machine with more memory."
+        )
+    bench.note_memory("micro_batch", "gradient_checkpointing")
+
+
+def _can_checkpoint(bench: "Workbench") -> bool:
+    is_new = not bench.execution.gradient_checkpointing and not bench.execution.compile
+    return is_new and checkpoint_gradients(bench.backbone.module)
 
 
 class Peak:

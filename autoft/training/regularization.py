@@ -1,10 +1,11 @@
 """What is added to the loss of a batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from autoft.core import catalog
@@ -103,3 +104,29 @@ def steepest(slope_BLE: Tensor, epsilon: float) -> Tensor:
     norms_B = torch.linalg.vector_norm(slope, dim=(1, 2), keepdim=True).clamp(min=1)
     move_BLE: Tensor = epsilon * slope / norms_B
     return move_BLE.to(slope_BLE.dtype)
+
+
+@contextmanager
+def embedded(embeddings: nn.Module | None, *changes: Embed | None) -> Iterator[None]:
+    """Pass what `embeddings` gives, (B, L, E), through `changes`, the first one first.
+
+    Raises:
+        ConfigError: If there are changes and no embeddings.
+    """
+    active = [change for change in changes if change is not None]
+    if not active:
+        yield
+        return
+    if embeddings is None:
+        raise ConfigError("This backbone has no word embeddings, which mixing or regularization would change.")
+
+    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        for change in active:
+            output = change(output)
+        return output
+
+    handle = embeddings.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

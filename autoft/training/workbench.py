@@ -26,6 +26,7 @@ from autoft.tasks import Classification, Inputs, Network, get_task
 from autoft.tasks.inference import forward_all
 from autoft.training.execution import Execution, choose_execution, default_threads, likeness, versions
 from autoft.training.finetune.adapters import install_adapters
+from autoft.training.group import ALONE, Group
 from autoft.training.measuring import measured
 from autoft.training.memory import Peak, free_memory, is_out_of_memory
 from autoft.training.prepared import (
@@ -68,6 +69,8 @@ class Workbench:
     warm: WarmCache
     heartbeat: Callable[[], None] = _no_heartbeat
     policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
+    group: Group = ALONE
+    """The processes that train it together."""
     chooses: bool = False
     """Whether what is measured here may decide how it is computed: the configuration did not say."""
     _peak: Peak
@@ -84,6 +87,7 @@ class Workbench:
         warm: WarmCache,
         heartbeat: Callable[[], None] = _no_heartbeat,
         policy: ExecutionPolicy | None = None,
+        group: Group = ALONE,
     ) -> "Workbench":
         """Build the network and fill the configuration; an `execution` that is there is obeyed, else `policy` is.
 
@@ -95,7 +99,9 @@ class Workbench:
         if config.execution:
             execution = Execution.from_json(config.execution)
         else:
-            execution = choose_execution(config, input_kind=task.input_kind, threads=default_threads(), policy=policy)
+            execution = choose_execution(
+                config, input_kind=task.input_kind, threads=default_threads(), workers=group.size, policy=policy
+            )
         torch.set_num_threads(execution.threads)
         heartbeat()
         torch.manual_seed(config.seed)
@@ -129,7 +135,9 @@ class Workbench:
             warm=warm,
             heartbeat=heartbeat,
             policy=policy,
-            chooses=chooses,
+            group=group,
+            # A group would have to agree on what each of its processes finds.
+            chooses=chooses and group.is_alone,
             _peak=peak,
             _costs={"parameters": num_parameters},
         )
@@ -221,9 +229,20 @@ class Workbench:
         return self.warm.features(key, read)
 
     def logits(self, split: str, network: torch.nn.Module | None = None) -> Tensor:
-        """Return the logits of every row of a split, float32 (N, C), in evaluation mode."""
+        """Return the logits of every row of a split, float32 (N, C), in evaluation mode.
+
+        Each process of the group computes those of its share of the rows, and all get all of them.
+        """
         module = self.network if network is None else network
-        return self._forward(module, split, module)
+        if self.group.is_alone:
+            return self._forward(module, split, module)
+        count = self.dataset.num_rows(split)
+        places = np.arange(count)[self.group.share(count)]
+        if len(places):
+            share = self._forward(module, split, module, places=places)
+        else:
+            share = torch.empty(0, len(self.dataset.labels))
+        return self.group.gather(share, count)
 
     def probabilities(self, split: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the probabilities of every row of a split, float64 (N, C)."""

@@ -1,22 +1,30 @@
 """The doors through which an engine, a reproduction or a test runs a trial."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
+from autoft.core.errors import AutoftError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.data import Dataset, open_dataset
 from autoft.training.execution import device_names, versions
 from autoft.training.freed import keep_freed_memory
+from autoft.training.group import ALONE, Group
 from autoft.training.loop import Trial
 from autoft.training.memory import keep_to_share
 from autoft.training.probe import Probe
 from autoft.training.profiling import Keep
 from autoft.training.warm import WarmCache
 from autoft.training.workbench import Workbench
+
+FAILED = "failed"
+"""Told in place of a configuration: why there is none."""
+
+_log = logging.getLogger(__name__)
 
 
 class Running(Protocol):
@@ -42,6 +50,7 @@ def open_trial(
     heartbeat: Callable[[], None] | None = None,
     trace: Keep | None = None,
     policy: ExecutionPolicy | None = None,
+    group: Group = ALONE,
 ) -> Running:
     """Return the trial that `config` describes, at the epoch of its last checkpoint in `store`.
 
@@ -54,6 +63,7 @@ def open_trial(
         heartbeat: Called after every batch; whoever watches may take silence for a hang.
         trace: Gets a profiler's trace of the first epoch that is trained here; a probe has none.
         policy: How a configuration without `execution` is computed; None: as rules say.
+        group: The processes that train it together, each of which calls this. A probe has one alone.
 
     Raises:
         AutoftError: If the configuration cannot be run here.
@@ -63,10 +73,42 @@ def open_trial(
     keep_to_share((policy or ExecutionPolicy()).gpu_share)
     kept = warm if warm is not None else WarmCache()
     arguments: Json = {"heartbeat": heartbeat} if heartbeat is not None else {}
-    bench = Workbench.set_up(config, dataset, warm=kept, policy=policy, **arguments)
+    group = ALONE if config.kind == "probe" else group
+
+    def set_up(config: TrialConfig) -> Workbench:
+        return Workbench.set_up(config, dataset, warm=kept, policy=policy, group=group, **arguments)
+
+    bench = set_up(config) if group.is_alone else _set_up_together(set_up, config, group)
+    if bench.execution.workers != group.size:
+        _log.info(
+            "The configuration was trained by %d workers together, and is now by %d: on the same batches, but the last "
+            "digits may differ.",
+            bench.execution.workers,
+            group.size,
+        )
     if config.kind == "probe":
         return Probe(bench, store, opened=opened)
     return Trial(bench, store, opened=opened, epochs_recorded=epochs_recorded, trace=trace)
+
+
+def _set_up_together(set_up: Callable[[TrialConfig], Workbench], config: TrialConfig, group: Group) -> Workbench:
+    """Return the workbench of one of a group: the first process decides how it is computed, and the others obey.
+
+    Raises:
+        AutoftError: If the first process cannot run the configuration, or this one.
+    """
+    if not group.is_first:
+        told = group.first(None)
+        if FAILED in told:
+            raise WorkError(told[FAILED])
+        return set_up(TrialConfig.from_json(told, where="the first worker's configuration"))
+    try:
+        bench = set_up(config)
+    except AutoftError as error:
+        group.first({FAILED: str(error)})
+        raise
+    group.first(bench.config.to_json())
+    return bench
 
 
 def run_trial(

@@ -221,6 +221,15 @@ def test_a_text_that_is_not_mixed_keeps_its_length():
     assert torch.equal(result.inputs[1][is_alone], mask[is_alone])
 
 
+def test_some_rows_by_themselves_are_mixed_with_the_same_partners():
+    result = mixed("embedding_mixup", alpha=1.0)
+    ids = result.inputs[0]
+    embed = torch.nn.Embedding(int(ids.max()) + 1, 5)
+    whole, rows = result.embed(embed(ids)), slice(7, 12)
+    part = result.embed.of_rows(rows, ids, embed.forward)
+    assert torch.equal(part(embed(ids[rows])), whole[rows])
+
+
 def test_gradients_go_through_mixed_embeddings():
     embeddings = torch.ones(12, 6, 5, requires_grad=True)
     mixed("embedding_mixup").embed(embeddings).sum().backward()

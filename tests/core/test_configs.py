@@ -16,6 +16,12 @@ from autoft.core.errors import ConfigError, FormatError
         ({"gpus_per_trial": True}, "gpus_per_trial must be"),
         ({"concurrent": 2.0}, "concurrent must be a whole number above 0, not 2.0"),
         ({"concurrent": float("inf")}, "concurrent must be a whole number above 0"),
+        ({"workers_per_trial": 0}, "workers_per_trial must be a whole number above 0, not 0"),
+        ({"workers_per_trial": True}, "workers_per_trial must be a whole number above 0, not True"),
+        (
+            {"workers_per_trial": 2, "gpus_per_trial": 0.5},
+            "Of several workers per trial each has a GPU of its own or none: gpus_per_trial must be .* not 0.5",
+        ),
         ({"gradient_checkpointing": 1}, "gradient_checkpointing must be true or false, not 1"),
         ({"hang_seconds": 0}, "hang_seconds must be a number above 0, not 0"),
     ],

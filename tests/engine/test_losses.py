@@ -36,6 +36,9 @@ def test_a_want_of_memory_is_told_in_the_same_words_whatever_the_numbers(tmp_pat
             "The actor died unexpectedly before finishing this task."
         ),
         f"The actor {'5370efc6' * 4} is unavailable: Socket closed.": "The actor is unavailable: Socket closed.",
+        "ray::TrialWorker.train()\n  raise Lost('running low on memory')\nautoft.x.WorkerLostError: one was lost": (
+            "one was lost"
+        ),
         "": "Ray gives no reason",
     }
     for text, reason in texts.items():

@@ -83,6 +83,15 @@ def test_more_cores_for_a_trial_than_there_are_is_refused():
         check_request(Resources(cpus_per_trial=4096), None)
 
 
+def test_more_workers_of_a_trial_than_there_is_room_for_are_refused():
+    cores = local_cpus()
+    with pytest.raises(
+        ConfigError, match=f"This machine has room for {cores} workers of 1 cores .* asks for {cores + 1}"
+    ):
+        check_request(Resources(workers_per_trial=cores + 1, gpus_per_trial=0), None)
+    check_request(Resources(workers_per_trial=cores, gpus_per_trial=0), None)
+
+
 def test_affinity_bounds_the_cores():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "

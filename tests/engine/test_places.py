@@ -48,3 +48,11 @@ def test_a_trial_asks_for_a_gpu_where_there_are_any() -> None:
     assert base_request(resources, [node(8), node(8, 1)]) == Request(cpus=2, gpus=1)
     assert base_request(Resources(gpus_per_trial=0), [node(8, 1)]) == Request(cpus=1)
     assert base_request(Resources(gpus_per_trial=0.5), [node(8)]) == Request(cpus=1, gpus=0.5)
+
+
+def test_a_trial_of_several_workers_takes_room_on_any_nodes() -> None:
+    pair = Request(cpus=1, workers=2)
+    assert num_places([node(1), node(1), node(3)], asked=pair) == 2
+    assert num_places([node(1)], asked=pair) == 0
+    assert num_places([node(4), node(4)], asked=pair, running=[ONE, pair]) == 4
+    assert base_request(Resources(workers_per_trial=2), []) == pair

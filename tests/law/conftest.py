@@ -35,16 +35,17 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a BERT of 4 layers and 16 features that reads 512 tokens."""
-    return _write_encoder(tmp_path_factory.mktemp("encoder"), num_layers=4)
+    return write_encoder(tmp_path_factory.mktemp("encoder"), num_layers=4)
 
 
 @pytest.fixture(scope="session")
 def deep_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the same of 10 layers, for what may freeze 9 of them."""
-    return _write_encoder(tmp_path_factory.mktemp("deep-encoder"), num_layers=10)
+    return write_encoder(tmp_path_factory.mktemp("deep-encoder"), num_layers=10)
 
 
-def _write_encoder(folder: Path, *, num_layers: int) -> Path:
+def write_encoder(folder: Path, *, num_layers: int) -> Path:
+    """Write a BERT of so many layers and 16 features, with its tokenizer."""
     words = sorted({word for group in WORDS.values() for word in group} | {"film", "was", "and", "it"})
     vocabulary = {word: index for index, word in enumerate([*SPECIAL, *words])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoft.training.updates import POOL, deal
+from autoft.training.batches import POOL, deal
 
 
 @given(st.lists(st.integers(1, 128), min_size=1, max_size=300), st.integers(1, 90), st.integers(0, 9))

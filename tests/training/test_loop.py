@@ -120,7 +120,7 @@ def test_patience_ends_a_trial_that_does_not_improve(make_config: Make, run: Run
 
 def test_every_row_is_trained_on_once_an_epoch(make_config: Make, colours: Dataset, tmp_path: Path) -> None:
     trial = open_here(make_config(batch_size=7, accumulation=2), colours, tmp_path)
-    updates = list(trial._updates.deal(1))
+    updates = list(trial._updates.batches.deal(1))
     assert [[len(rows) for rows in batches] for batches in updates] == [[6, 6]] * 3
     assert sorted(np.concatenate([rows for batches in updates for rows in batches]).tolist()) == list(range(36))
 
@@ -132,7 +132,7 @@ def test_the_epochs_of_a_pass_train_on_every_row_once_in_equal_shares(
     batch_size, updates = sizes
     config = make_config(batch_size=batch_size, epochs=6).replace(epochs_per_pass=parts)
     trial = open_here(config, colours, tmp_path)
-    passes = [[list(trial._updates.deal(first + part)) for part in range(1, parts + 1)] for first in (0, parts)]
+    passes = [[list(trial._updates.batches.deal(first + part)) for part in range(1, parts + 1)] for first in (0, parts)]
     orders = []
     for epochs in passes:
         assert [len(epoch) for epoch in epochs] == [updates] * parts
