@@ -5,10 +5,10 @@ STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-text check format test test-all bench dist clean
+.PHONY: help setup demo demo-text check format test test-all test-cluster bench dist clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install everything that demo, tests and benchmarks need into .venv; does nothing twice.
 
@@ -35,10 +35,13 @@ format: setup ## Put the code into the house's form.
 	$(BIN)/ruff format
 
 test: setup ## The fast tests.
-	$(PYTEST) -m "not slow and not ray and not browser"
+	$(PYTEST) -m "not slow and not ray and not browser and not cluster"
 
-test-all: setup ## All tests.
-	$(PYTEST)
+test-all: setup ## All tests but those of test-cluster.
+	$(PYTEST) -m "not cluster"
+
+test-cluster: setup ## Searches on hosts that are killed and added, in namespaces: as root, with Debian's iproute2.
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 bench: setup ## The benchmarks; results go to benchmarks/results/.
 	$(BIN)/python -m benchmarks.overhead --out benchmarks/results/overhead.json

@@ -188,8 +188,11 @@ def _environment() -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=8)
-def _s3(netloc: str, query: str, _: tuple[tuple[str, str], ...]) -> tuple[fs.FileSystem, fs.FileSystem]:
+def _s3(netloc: str, query: str, environment: tuple[tuple[str, str], ...]) -> tuple[fs.FileSystem, fs.FileSystem]:
     """Return the file systems of S3 for a bucket; a small object is sent at once, which a large one must not be.
+
+    The endpoint is the URI's or else, as for all of Amazon's tools, the environment's, which pyarrow 26 heeds in
+    `FileSystem.from_uri` alone.
 
     An object of several parts whose upload fails at its start would be published empty (pyarrow 26).
     """
@@ -199,6 +202,11 @@ def _s3(netloc: str, query: str, _: tuple[tuple[str, str], ...]) -> tuple[fs.Fil
             known = ", ".join(_S3_OPTIONS)
             raise ValueError(f"an s3:// folder has no option '{name}'.{nearest(name, _S3_OPTIONS)} Allowed: {known}")
         options[name] = value if _S3_OPTIONS[name] is str else value.lower() in ("1", "true")
+    names = dict(environment)
+    endpoint = names.get("AWS_ENDPOINT_URL_S3") or names.get("AWS_ENDPOINT_URL")
+    if "endpoint_override" not in options and endpoint:
+        options["scheme"], _, options["endpoint_override"] = endpoint.rstrip("/").rpartition("://")
+        options["scheme"] = options["scheme"] or "https"
     if "region" not in options and "endpoint_override" not in options and netloc:
         options["region"] = fs.resolve_s3_region(netloc)
     options |= {"request_timeout": SILENT_SECONDS, "connect_timeout": CONNECT_SECONDS}

@@ -7,6 +7,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
+def buffer_of(content: bytes) -> pa.Buffer:
+    """Return bytes in memory of Arrow's own.
+
+    Its threads may let go of what they have read from after the interpreter has begun to end; memory of Python's takes
+    the interpreter for that, and the process aborts (pyarrow 26).
+    """
+    stream = pa.BufferOutputStream()
+    stream.write(content)
+    return stream.getvalue()
+
+
 def codes(column: "pa.ChunkedArray[Any]") -> tuple[NDArray[np.int64], list[str]]:
     """Return a text column without nulls as positions in the list of its distinct values, in order of appearance."""
     encoded = _whole(column).dictionary_encode()

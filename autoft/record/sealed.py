@@ -18,7 +18,7 @@ from autoft.core.configs import FORMAT, check_format
 from autoft.core.errors import FormatError
 from autoft.core.jsonable import Json, canonical_json, digest
 from autoft.core.storage import Store
-from autoft.record.columns import integers
+from autoft.record.columns import buffer_of, integers
 from autoft.record.tables import SCHEMAS
 
 _NAME_FORM = re.compile(r"sealed-(\d{12})\.json")
@@ -142,7 +142,7 @@ class SealedTable:
         self._columns: dict[str, pa.ChunkedArray[Any]] = {}
         self._first_row = 0
         try:
-            self._file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+            self._file = pq.ParquetFile(pa.BufferReader(buffer_of(content)), page_checksum_verification=True)
         except (OSError, pa.ArrowInvalid) as error:
             raise FormatError(f"{where} is damaged: {error}.") from error
         self._known = self._file.schema_arrow.names

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from autoft.engine.machine import scratch_folder
-from tests.cluster.files import CLUSTER, EXECUTABLES
+from tests.cluster.files import CLUSTER, EXECUTABLES, command_lines
 from tests.conftest import write_pictures
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
@@ -124,16 +124,6 @@ def ended(job: str, environment: dict[str, str], *, seconds: float = 240) -> str
             return words
         assert time.monotonic() < end, shown
         time.sleep(0.5)
-
-
-def command_lines() -> str:
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:  # it has ended
-            continue
-    return "\n".join(lines)
 
 
 def test_a_job_that_is_told_to_end_is_resumed_by_another(

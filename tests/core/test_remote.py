@@ -136,6 +136,16 @@ def test_a_bucket_that_is_none_is_refused_when_it_is_opened(s3: Server) -> None:
         Store.open(s3.uri("run", bucket="nobodys"))
 
 
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_the_endpoint_may_come_from_the_environment(
+    store: Store, s3: Server, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a.txt", b"x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv(variable, f"http://{s3.address}")
+    assert Store.open(f"s3://{store.path()}").read("a.txt") == b"x"
+
+
 def test_a_bucket_that_is_removed_is_said(store: Store, s3: Server) -> None:
     s3.remove_bucket()
     with pytest.raises(StorageError, match=f"There is no bucket '{s3.bucket}'"):

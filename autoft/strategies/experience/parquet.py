@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from autoft.core.configs import FORMAT, check_format, from_json
 from autoft.core.errors import FormatError
 from autoft.core.jsonable import Json, canonical_json
+from autoft.record.columns import buffer_of
 from autoft.strategies.experience.model import DataFacts, Experience, PastSearch, PastTrial, facts_to_json
 
 SUFFIX: Final = ".parquet"
@@ -92,7 +93,7 @@ def _table(content: bytes, where: str) -> pa.Table:
     if len(content) > MAX_BYTES:
         raise FormatError(f"'{where}' is no experience file: it has more than {MAX_BYTES >> 20} MB.")
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        table = pq.read_table(pa.BufferReader(buffer_of(content)), page_checksum_verification=True)
         table.validate(full=True)
         return table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
