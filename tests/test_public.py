@@ -55,7 +55,7 @@ def test_the_arguments_of_search() -> None:
 
 def test_the_arguments_of_the_other_functions() -> None:
     assert list(inspect.signature(autoft.resume).parameters) == [
-        *("run", "budget", "searcher", "scheduler", "listener")
+        *("run", "budget", "address", "searcher", "scheduler", "listener")
     ]
     assert list(inspect.signature(autoft.open_run).parameters) == ["run"]
     assert list(inspect.signature(autoft.load).parameters) == ["bundle", "device"]

@@ -14,7 +14,7 @@ from autoft.core.metrics import parse_objective
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
 from autoft.core.typed import check_types
-from autoft.data import prepare
+from autoft.data import open_dataset, prepare
 from autoft.engine.machine import scratch_folder
 
 MEASURED = ("latency_ms", "peak_memory_mb", "device_memory_mb")
@@ -108,7 +108,7 @@ def _train_and_compare(
         return len(results) < len(epochs)
 
     notes = _differences(recorded, here())
-    run_trial(recorded, dataset, report, store=store)
+    run_trial(recorded, open_dataset(dataset), report, store=store)
     exact = not notes
     for old, new in zip(epochs, results, strict=False):
         rows += _compare_epoch(old, new, exact=exact)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoft.backbones.sources import WEIGHT_SUFFIXES, WeightsSource
 from autoft.core.cache import cache_folder
@@ -19,9 +20,10 @@ from autoft.core.configs import FORMAT, check_format, from_json
 from autoft.core.errors import FormatError, WeightsError
 from autoft.core.filelock import Beat
 from autoft.core.jsonable import Json, canonical_json, digest
-from autoft.core.shelf import Shelf
-from autoft.core.storage import Store
 from autoft.core.typed import check_types
+
+if TYPE_CHECKING:
+    from autoft.core.storage import Store
 
 FOLDER = "weights"
 LISTING = "weights.json"
@@ -59,7 +61,7 @@ class TravellingWeights:
 class _Brought:
     """The weights of one run, as a machine that lacks them sees them."""
 
-    def __init__(self, store: Store, heartbeat: Beat) -> None:
+    def __init__(self, store: "Store", heartbeat: Beat) -> None:
         self._store = store.within(FOLDER)
         self._heartbeat = heartbeat
         self._listing: tuple[TravellingWeights, ...] | None = None
@@ -103,6 +105,8 @@ class _Brought:
                 raise FormatError(f"'{self._store.path(file.stored)}' is damaged (its SHA-256 differs).")
 
         try:
+            from autoft.core.shelf import Shelf  # costs more than all else that locating weights needs
+
             return Shelf().file(
                 file.stored,
                 fetch,
@@ -121,7 +125,7 @@ _brought: list[_Brought] = []
 
 
 @contextlib.contextmanager
-def weights_of(store: Store, heartbeat: Beat = lambda: None) -> Iterator[None]:
+def weights_of(store: "Store", heartbeat: Beat = lambda: None) -> Iterator[None]:
     """Let backbones that are built inside find weights that are not on this machine in the run in `store`.
 
     Args:
@@ -145,7 +149,7 @@ def brought(backbone: str, weights: str | None) -> WeightsSource | None:
     return _brought[-1].find(backbone, weights) if _brought else None
 
 
-def bring(store: Store, sources: Iterable[tuple[str, str | None, WeightsSource]]) -> None:
+def bring(store: "Store", sources: Iterable[tuple[str, str | None, WeightsSource]]) -> None:
     """Put weights that no hub can give into the run in `store`; what is there already is not sent again.
 
     Args:
@@ -182,7 +186,7 @@ def bring(store: Store, sources: Iterable[tuple[str, str | None, WeightsSource]]
         folder.write(LISTING, canonical_json(values).encode())
 
 
-def read_listing(folder: Store) -> tuple[TravellingWeights, ...]:
+def read_listing(folder: "Store") -> tuple[TravellingWeights, ...]:
     """Return what a run's folder of weights holds; nothing where there is none.
 
     Raises:

@@ -3,14 +3,13 @@
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.errors import AutoftError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
-from autoft.data import Dataset, open_dataset
+from autoft.data import Dataset
 from autoft.training.execution import device_names, versions
 from autoft.training.freed import keep_freed_memory
 from autoft.training.group import ALONE, Group
@@ -112,17 +111,17 @@ def _set_up_together(set_up: Callable[[TrialConfig], Workbench], config: TrialCo
 
 
 def run_trial(
-    config: TrialConfig, dataset_path: Path, report: Callable[[EpochResult], bool], *, store: Store
+    config: TrialConfig, dataset: Dataset, report: Callable[[EpochResult], bool], *, store: Store
 ) -> TrialConfig:
     """Run a trial in this process and return its filled configuration.
 
     Args:
         config: The trial.
-        dataset_path: What `autoft.data.prepare` wrote.
+        dataset: Must have the fingerprint that the configuration names.
         report: Gets each epoch's result; False ends the trial.
         store: Folder of the trial's checkpoints.
     """
-    trial = open_trial(config, open_dataset(dataset_path), store=store)
+    trial = open_trial(config, dataset, store=store)
     while True:
         result = trial.run_epoch()
         if not report(result) or result.status != "running":

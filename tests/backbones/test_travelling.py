@@ -71,7 +71,7 @@ def test_a_folder_travels_whole(cache: Path, bert_folder: Path, tmp_path: Path, 
     folder = tmp_path / "model"
     shutil.copytree(bert_folder, folder)
     (folder / "notes.pdf").write_bytes(b"not of the model")
-    config = {"name": "hf:sentence-transformers/all-MiniLM-L6-v2", "weights": str(folder)}
+    config = {"name": "hf:sentence-transformers/all-MiniLM-L6-v2", "weights": str(folder), "max_length": 32}
     before = backbones.build(config)
     store = Store.open(s3.uri("run"))
     brought(store, config)

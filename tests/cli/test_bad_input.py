@@ -149,7 +149,7 @@ def test_an_empty_option(search: Refused, option: str) -> None:
     ("data", "said"),
     [
         ("nope", "There is no file or folder 'nope'."),
-        ("s3://bucket/data", "Data are read from this machine's file system, not from 's3://bucket/data'"),
+        ("s3://bucket/data?endpoint_override=127.0.0.1:9&scheme=http", "Could not connect to server."),
         ("/dev/zero", "'/dev/zero' is not a kind of data that can be read"),
         ("x" * 5000, "cannot be used: File name too long."),
         ("~nosuchuser/x", "There is no home folder of the user in '~nosuchuser/x'."),

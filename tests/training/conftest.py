@@ -56,7 +56,7 @@ def run(colours: Dataset, tmp_path: Path) -> Callable[..., list[EpochResult]]:
             results.append(result)
             return epochs is None or len(results) < epochs
 
-        run_trial(config, colours.path, report, store=Store.open(tmp_path / name))
+        run_trial(config, colours, report, store=Store.open(tmp_path / name))
         return results
 
     return run

@@ -1,16 +1,19 @@
 """Passes are compiled where a search wins the time back; the configuration says so, and is obeyed."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
 from torch import nn
 
 from autoft.core.configs import ExecutionPolicy, TrialConfig
-from autoft.core.jsonable import Json
-from autoft.core.notebook import alone, write_note
+from autoft.core.jsonable import Json, canonical_json
+from autoft.core.notebook import write_note
 from autoft.core.storage import Store
 from autoft.data import Dataset
 from autoft.training.compiling import Forward, can_compile, compile_note, compile_training, has_compiler, is_own, pays
@@ -126,13 +129,26 @@ def test_a_foreign_note_says_nothing(make_config: Make, colours: Dataset, found:
     assert compile_note(config, execution) == {}
 
 
+HOLDING = """
+import json, sys
+from autoft.core.notebook import alone
+with alone("compile", json.loads(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_a_worker_trains_on_while_another_compiles_the_same(
     make_config: Make, colours: Dataset, tiny: tuple[nn.Module, Callable[[Forward], None]]
 ) -> None:
     config = make_config()
     execution = Workbench.set_up(config, colours, warm=WarmCache()).execution
-    with alone("compile", {**likeness(config, execution), "dtype": execution.dtype}):
+    key = canonical_json({**likeness(config, execution), "dtype": execution.dtype})
+    with subprocess.Popen([sys.executable, "-c", HOLDING, key], stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
         assert compile_training(*tiny, config, execution, measures=True) is None
+        other.communicate()
     assert compile_note(config, execution) == {}
 
 
