@@ -177,7 +177,16 @@ def _speaks_http2(address: str) -> bool:
 
 @contextlib.contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """Have a new folder, removed in the end; sweep those of the same prefix that killed processes left.
+    """Have a new folder, removed in the end; see `new_scratch_folder`."""
+    folder = new_scratch_folder(prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_scratch_folder(prefix: str) -> Path:
+    """Make a new folder of this process's; sweep those of the same prefix that killed processes left.
 
     Its path is short: Ray's sockets lie in it, and the path of a socket has 107 characters at most.
     """
@@ -188,11 +197,7 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
         owner = old.name.removeprefix(prefix).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
             shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=base))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=base))
 
 
 def end_children(folder: Path) -> None:

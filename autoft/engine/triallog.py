@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from typing import IO
 
 from autoft.core.progress import PREPARING
 from autoft.core.storage import Store
+from autoft.engine.machine import new_scratch_folder
 
 FOLDER = "logs"
 _LINE_BYTES = 200
@@ -98,7 +98,7 @@ class TrialLog:
         """
         self._store = store
         self._trial = trial
-        folder = Path(store.path(FOLDER)) if store.is_local else Path(tempfile.mkdtemp(prefix="autoft-log-"))
+        folder = Path(store.path(FOLDER)) if store.is_local else new_scratch_folder("autoft-log-")
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{trial}.txt"
         if not store.is_local:

@@ -88,7 +88,7 @@ def to_tables(events: Iterable[Json]) -> dict[str, pa.Table]:
     """Return events, in order, as one table of each name; a table without rows is left out."""
     rows: dict[str, list[Json]] = {name: [] for name in SCHEMAS}
     for event in events:
-        name = _TABLE_OF[event["event"]]
+        name = _TABLE_OF.get(event["event"], "events")
         rows[name].append(_to_row(event, name))
     return {name: pa.Table.from_pylist(rows[name], schema=SCHEMAS[name]) for name in rows if rows[name]}
 
@@ -119,7 +119,7 @@ def _to_row(event: Json, name: str) -> Json:
         if rest[key] is not None:
             value = rest.pop(key)
             row[key] = to_text(value) if key in _JSON_COLUMNS else value
-        elif key in KEYS[event["event"]]:
+        elif key in KEYS.get(event["event"], ()):
             rest.pop(key)
     if rest:
         row["extra"] = to_text(rest)
@@ -150,7 +150,7 @@ def _to_event(row: Json, name: str) -> Json:
         return {**{key: row[key] for key in (*STAMPS, "trial")}, "result": result, **extra}
     event: Json = {key: row[key] for key in STAMPS}
     for key, value in row.items():
-        if value is not None or (key in KEYS[row["event"]] and key not in extra):
+        if value is not None or (key in KEYS.get(row["event"], ()) and key not in extra):
             event[key] = json.loads(value) if key in _JSON_COLUMNS and value is not None else value
     return {**event, **extra}
 

@@ -8,6 +8,7 @@ import pytest
 from autoft.core.errors import FormatError
 from autoft.core.storage import Store
 from autoft.record import RecordWriter, follow, read_events, read_record
+from autoft.record.events import KEYS
 from autoft.record.model import EpochRows
 from autoft.record.sealed import SealedTable
 from tests.record.making import decided, ended, epoch, files, seqs, small_search, started, write_flushes
@@ -286,3 +287,17 @@ def test_a_long_journal_is_sealed_by_itself(store: Store):
             writer.flush()
     assert any(name.endswith(".parquet") for name in files(store))
     assert seqs(store) == list(range(1, 71))
+
+
+def test_a_kind_of_event_that_is_not_known_yet_is_kept_and_told_and_changes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as later:
+        later.setitem(KEYS, "weather", ("sky",))  # type: ignore[arg-type]
+        with RecordWriter(store) as writer:
+            write_flushes(writer, [*small_search(), [{"event": "weather", "sky": "blue"}]])
+    for _ in range(2):
+        assert [event["sky"] for event in read_events(store) if event["event"] == "weather"] == ["blue"]
+        assert len(read_record(store).trials) == len({e["trial"] for e in read_events(store) if e["event"] == "trial"})
+        with RecordWriter(store) as writer:
+            writer.seal()
