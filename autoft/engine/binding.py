@@ -155,16 +155,28 @@ class Desk:
                 self.ray_works = True
                 self._look()
 
+    def _leave_lost_head(self) -> None:
+        """End the search; the sentence comes before Tune and Ray tidy up, for which they would wait for the head.
+
+        Raises:
+            WorkError: Always.
+        """
+        self.ray_works = False
+        text = (
+            f"The head of the Ray cluster has not answered for {HEAD_SECONDS:g} s; what was reached is kept. Go on, on "
+            f"this cluster or another, with: autoft resume {self._store.uri or self._store.path()}"
+        )
+        self.coordinator.note(text)
+        if self.controller is not None:
+            self.controller.cleanup = lambda: None
+        raise WorkError(text)
+
     def _look(self) -> None:
         """Look at the nodes: what they hold, which are about to go, and whether more could be used."""
         nodes = look()
         if nodes is None:
             if time.monotonic() - self._answered_at > HEAD_SECONDS:
-                self.ray_works = False
-                raise WorkError(
-                    f"The head of the Ray cluster has not answered for {HEAD_SECONDS:g} s; what was reached is kept. "
-                    f"Go on, on this cluster or another, with: autoft resume {self._store.path()}"
-                )
+                self._leave_lost_head()
             return
         self._answered_at = time.monotonic()
         self._nodes = nodes

@@ -29,10 +29,12 @@ ENVIRONMENT: Mapping[str, str] = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_STATE_REFRESH_PERIOD": "1000000",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
     "TUNE_WARN_THRESHOLD_S": "1000000",
 }
-"""Ray reads these: no statistics sent, no output, no state of its own that we would trust."""
+"""Ray reads these: no statistics sent, no output, no state of its own that we would trust, and no look of Tune's own at
+the nodes, which would wait for a head that is lost until Ray ends the process."""
 
 
 @contextlib.contextmanager

@@ -196,10 +196,10 @@ class Coordinator:
             self._take_turns()
             return False
         if with_node:
-            self._note(f"The node of {trial} was lost ({reason}); it goes on elsewhere from its last checkpoint.")
+            self.note(f"The node of {trial} was lost ({reason}); it goes on elsewhere from its last checkpoint.")
             return True
         attempt = f"attempt {entry.attempts.losses + 1} of {MAX_LOSSES + 1}"
-        self._note(f"The worker of {trial} was lost ({reason}); it is tried again from its last checkpoint, {attempt}.")
+        self.note(f"The worker of {trial} was lost ({reason}); it is tried again from its last checkpoint, {attempt}.")
         return True
 
     def moves(self, trial: str) -> bool:
@@ -209,7 +209,7 @@ class Coordinator:
             entry.in_flight = False
             return False
         epoch = self._epochs_known(trial)
-        self._note(f"The node of {trial} is about to go; it goes on elsewhere after its epoch {epoch}.")
+        self.note(f"The node of {trial} is about to go; it goes on elsewhere after its epoch {epoch}.")
         return True
 
     def has_places(self, places: int) -> None:
@@ -444,7 +444,7 @@ class Coordinator:
         if self._turns.now is not None:
             self._count_idle()
             idle, whole = self._idle_seconds, self._worker_seconds
-            self._note(f"Keeping the logical order left workers idle for {idle:.1f} of {whole:.1f} s.")
+            self.note(f"Keeping the logical order left workers idle for {idle:.1f} of {whole:.1f} s.")
         ranking = self.ledger.ranking()
         if not ranking:
             self._chronicle.clock()
@@ -487,7 +487,8 @@ class Coordinator:
     def _give_up(self, text: str) -> None:
         self.stop_for(WorkError(text))
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Record a sentence, and say it."""
         self._chronicle.note(text)
         self._on_change(text)
 
