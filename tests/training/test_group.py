@@ -21,7 +21,7 @@ from autoft.training.group import shares
 from autoft.training.meeting import listen
 from tests.conftest import COLOURS, write_pictures, write_texts
 from tests.law.conftest import write_encoder
-from tests.training.together import LOOPBACK, join, train
+from tests.training.together import FORMER, LOOPBACK, join, sockets, train
 
 IMAGE, TEXT = "image-classification", "text-classification"
 VIT: Json = {"name": "timm:test_vit", "weights": "none", "input_size": 160}
@@ -125,6 +125,7 @@ def all_together(cases: dict[str, Json], tmp_path_factory: pytest.TempPathFactor
 
 def train_together(cases: dict[str, Json], folder: Path) -> Callable[[str], list[Shown]]:
     (folder / "cases.json").write_text(json.dumps(cases))
+    FORMER.update(sockets())  # what other tests have left open in this process
     port = listen(LOOPBACK)
     command = [sys.executable, "-m", "tests.training.together", "1", "2", str(folder), str(port)]
     with pytest.MonkeyPatch.context() as patch:

@@ -65,9 +65,13 @@ def join(rank: int, size: int, folder: Path, port: int) -> None:
     leave()
 
 
+FORMER: set[str] = set()
+"""Sockets of this process that are no business of the group's."""
+
+
 def listening() -> list[str]:
     """Return the addresses, in hexadecimal, at which this process listens: proc(5), /proc/net/tcp."""
-    own = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    own = sockets() - FORMER
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
@@ -75,6 +79,12 @@ def listening() -> list[str]:
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in own:
                 found.append(fields[1].partition(":")[0])
     return found
+
+
+def sockets() -> set[str]:
+    """Return the sockets that this process has open."""
+    links = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    return {link for link in links if link.startswith("socket:")}
 
 
 if __name__ == "__main__":
