@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray.tune.execution import class_cache
 
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError, WorkError
@@ -55,7 +56,7 @@ def connected(
         ConfigError: If nobody, or somebody who is no Ray cluster of this version, listens at the address; or a trial
             asks for more than there is.
     """
-    with _environment(), _quiet():
+    with _environment(), _quiet(), keys_left_out():
         if ray.is_initialized():
             _refuse_other(address)
             check_nodes(resources)
@@ -106,6 +107,21 @@ def require_processes(run: str) -> None:
             "Ray's process raylet on this machine was ended from outside, perhaps for want of memory; all that was "
             f"reached is kept. Go on with: autoft resume {run}"
         )
+
+
+@contextlib.contextmanager
+def keys_left_out() -> Iterator[None]:
+    """Let Ray Tune hand no credentials of this process to its workers: each machine has its own.
+
+    Tune gives workers the driver's AWS_SECRET_ACCESS_KEY and the like as a runtime environment, which Ray shows in
+    command lines and in its logs (ray 2.60, tune.execution.class_cache).
+    """
+    former = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in former if not name.startswith("AWS_")}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = former
 
 
 def _start(folder: Path) -> None:

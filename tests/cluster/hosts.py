@@ -215,7 +215,7 @@ class Host:
         for process in (self._outer, *self._launched):
             process.wait(WAIT_SECONDS)
         if self._device in devices():  # the kernel removes it when the last process is buried, or now
-            with contextlib.suppress(subprocess.CalledProcessError):
+            with contextlib.suppress(RuntimeError):
                 ip("link", "delete", self._device)
 
     def vanish(self) -> None:

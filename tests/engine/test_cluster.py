@@ -11,7 +11,7 @@ import ray
 
 from autoft.core.configs import Resources
 from autoft.core.errors import ConfigError
-from autoft.engine.cluster import connected
+from autoft.engine.cluster import connected, keys_left_out
 from autoft.engine.machine import check_request, local_cpus, scratch_folder
 from autoft.engine.nodes import check_nodes, is_gone, look, node_of
 
@@ -141,3 +141,22 @@ def sockets_of(process: int) -> set[str]:
         with contextlib.suppress(OSError):  # it is closed by now
             numbers.update(re.findall(r"^socket:\[(\d+)\]$", str(descriptor.readlink())))
     return numbers
+
+
+def test_tune_hands_no_keys_of_this_process_to_workers_whose_command_lines_would_show_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray.tune.execution import class_cache
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted")
+
+    class Work:
+        pass
+
+    def handed() -> dict[str, str]:
+        return dict(class_cache._ActorClassCache().get(Work)._default_options["runtime_env"]["env_vars"])
+
+    assert handed()["AWS_SECRET_ACCESS_KEY"] == "planted"
+    with keys_left_out():
+        assert "planted" not in handed().values()
+    assert handed()["AWS_SECRET_ACCESS_KEY"] == "planted"
