@@ -101,6 +101,7 @@ keep() {
     local seconds=25 options=() name
     [[ $(cloud) != aws ]] || seconds=105
     for name in $(compgen -e RAY_); do # what the autoscaler says of this node
+        [[ $name != RAY_AUTH_TOKEN ]] || continue # a command line is seen by all; Ray reads ~/.ray/auth_token
         options+=("--setenv=$name=${!name}")
     done
     sudo systemctl stop autoft-notice autoft-ray 2> /dev/null || true # there may be none
