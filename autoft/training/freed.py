@@ -16,6 +16,9 @@ def keep_freed_memory() -> None:
     glibc takes every large block from the system and gives it back, so that each step of a network had its activations
     zeroed page by page anew: on pictures a third of the step. The last trial's is given back, since the next may need
     less. Another C library is left as it is.
+
+    It holds for a process's first thread. glibc moves a thread for good to an arena of 64 MiB at most when memory could
+    not be had, and in such an arena larger blocks come from the system as before: slower, not wrong.
     """
     if platform.libc_ver()[0] != "glibc":
         return
