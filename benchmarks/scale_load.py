@@ -33,7 +33,7 @@ from autoft.core.configs import Budget, DataSpec, EpochResult, Resources, Search
 from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.progress import Progress
 from autoft.core.seeds import generator
-from autoft.core.storage import Store
+from autoft.core.storage import Rewriter, Store
 from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
 from autoft.engine.job import Job, Report
@@ -298,7 +298,7 @@ class Workers:
         seconds = self._drawn(job.trial)[0] if job.kind == "trial" else 1.0
         if epoch == job.epochs_recorded + 1 and job.kind == "trial":
             for name in ("best.safetensors", "last.safetensors"):
-                self.store.write(f"checkpoints/{job.trial}/{name}", b"{}", durable=False)
+                Rewriter(self.store, f"checkpoints/{job.trial}/{name}").write(b"{}")
         heapq.heappush(self._flights, (self.now + seconds, next(self._order), job, epoch))
 
     def next(self) -> tuple[Job, int, str]:

@@ -11,7 +11,8 @@ from autoft.core.metrics import all_quality_metrics, quality_metrics
 from autoft.core.storage import Store
 from autoft.data import Dataset, RunRows
 from autoft.engine.job import Heartbeat, KeepTrace, RunningTrial
-from autoft.training import checkpoint, worker
+from autoft.training import worker
+from autoft.training.checkpoint import Checkpoints
 from autoft.training.finetune import merge_adapters
 from autoft.training.group import Group
 from autoft.training.loop import load_learned
@@ -108,7 +109,7 @@ def load_best(bench: Workbench, store: Store) -> int:
     Raises:
         WorkError: If the checkpoint is lost or damaged.
     """
-    best = checkpoint.load(store, "best")
+    best = Checkpoints(store).load("best")
     if best is None:
         raise WorkError(f"The best checkpoint in '{store.path()}' is lost, so there is no model to test.")
     load_learned(bench.network, best.tensors)

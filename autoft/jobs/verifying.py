@@ -7,31 +7,18 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autoft.core.configs import SearchConfig
 from autoft.core.errors import FormatError
 from autoft.core.storage import Store
+from autoft.core.tensorfile import read_about
 
 if TYPE_CHECKING:
     from autoft.data import Dataset
 
 CHUNK_BYTES = 8 * 2**20
 SLOTS = ("best", "last")
-_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
-"""torch's names of what safetensors holds, as the hash of a state has them."""
-_MOST_HEADER_BYTES = 100 * 2**20
 _BUNDLE = ("model.safetensors", "preprocessing.json", "labels.json", "metrics.json")
 _MARK = b"\nfiles:\n"
 """Where config.yaml's own text ends and the hashes of the bundle's files begin."""
@@ -115,38 +102,10 @@ def problems_of_checkpoint(folder: Path, name: str) -> Iterator[str]:
     """Yield what is wrong with the checkpoints of one trial, which lie in `folder`."""
     for slot in SLOTS:
         path = folder / f"{slot}.safetensors"
-        if path.is_file() and not _is_whole(path):
-            yield _changed(f"{name}/{path.name}")
-
-
-def _is_whole(path: Path) -> bool:
-    """Return whether a checkpoint's tensors have the hash that its header says, as `autoft.tasks.state_hash` has it.
-
-    Reference: https://github.com/huggingface/safetensors, "Format".
-    """
-    state = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > _MOST_HEADER_BYTES:
-                return False
-            header: dict[str, Any] = json.loads(file.read(length))
-            about = json.loads(header.pop("__metadata__")["autoft"])
-            for name in sorted(header):
-                tensor = header[name]
-                start, end = tensor["data_offsets"]
-                state.update(f"{name}\x1ftorch.{_DTYPES[tensor['dtype']]}\x1f{tuple(tensor['shape'])}\x1e".encode())
-                file.seek(8 + length + start)
-                left = end - start
-                while left > 0:
-                    piece = file.read(min(left, CHUNK_BYTES))
-                    if not piece:
-                        return False
-                    state.update(piece)
-                    left -= len(piece)
-            return bool(state.hexdigest() == about["tensors_sha256"])
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return False
+        if path.is_file():
+            with path.open("rb") as file:
+                if read_about(file) is None:
+                    yield _changed(f"{name}/{path.name}")
 
 
 def problems_of_bundle(folder: Path) -> Iterator[str]:

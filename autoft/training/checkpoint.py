@@ -3,7 +3,7 @@
 It is published whole, by one request to an object store: a kill leaves the former checkpoint or the new.
 """
 
-import json
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -13,9 +13,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from autoft.core.jsonable import Json, canonical_json
-from autoft.core.storage import Store
-from autoft.tasks import state_hash
+from autoft.core.jsonable import Json
+from autoft.core.storage import Rewriter, Store
+from autoft.core.tensorfile import first_part, read_about
 
 _DTYPES = {
     torch.float64: "F64",
@@ -30,7 +30,6 @@ _DTYPES = {
     torch.bool: "BOOL",
 }
 """The names of the format."""
-_KEY = "autoft"
 Slot = Literal["best", "last"]
 
 
@@ -42,21 +41,41 @@ class Checkpoint:
     about: Json
 
 
-def save(store: Store, slot: Slot, tensors: Mapping[str, Tensor], about: Json) -> str:
-    """Publish a checkpoint in the place of the one before, and return the hash of its tensors.
+class Checkpoints:
+    """The checkpoints of one trial, in a folder."""
 
-    The best one survives a power cut. The last one need not, and is not waited for until it lies on the disk: what is
-    lost of it is trained again.
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._last = Rewriter(store, file_name("last"))
 
-    Args:
-        store: Folder of the trial's checkpoints.
-        slot: Which one.
-        tensors: By name.
-        about: What JSON says of them.
-    """
-    found = state_hash(tensors)
-    store.write(file_name(slot), *_file_of(tensors, {**about, "tensors_sha256": found}), durable=slot == "best")
-    return found
+    def save(self, slot: Slot, tensors: Mapping[str, Tensor], about: Json) -> None:
+        """Publish a checkpoint in the place of the one before.
+
+        The best one survives a power cut. The last one, which every epoch writes, need not: what is lost of it is
+        trained again.
+
+        Args:
+            slot: Which one.
+            tensors: By name.
+            about: What JSON says of them.
+        """
+        parts = _file_of(tensors, about)
+        if slot == "best":
+            self.store.write(file_name(slot), *parts)
+        else:
+            self._last.write(*parts)
+
+    def load(self, slot: Slot) -> Checkpoint | None:
+        """Return the published checkpoint, or None where there is none that is whole."""
+        try:
+            content = self.store.read(file_name(slot))
+        except FileNotFoundError:
+            return None
+        about = read_about(io.BytesIO(content))
+        try:
+            return None if about is None else Checkpoint(safetensors.torch.load(content), about)
+        except safetensors.SafetensorError:
+            return None
 
 
 def file_name(slot: Slot) -> str:
@@ -69,7 +88,7 @@ def _file_of(tensors: Mapping[str, Tensor], about: Json) -> list[bytes | memoryv
 
     Reference: https://github.com/huggingface/safetensors, "Format".
     """
-    header: Json = {"__metadata__": {_KEY: canonical_json(about)}}
+    header: Json = {}
     parts: list[bytes | memoryview] = []
     end = 0
     for name, tensor in tensors.items():
@@ -77,18 +96,4 @@ def _file_of(tensors: Mapping[str, Tensor], about: Json) -> list[bytes | memoryv
         start, end = end, end + flat.nbytes
         header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
         parts.append(flat.numpy().data)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return [len(text).to_bytes(8, "little") + text, *parts]
-
-
-def load(store: Store, slot: Slot) -> Checkpoint | None:
-    """Return the published checkpoint, or None where there is none that is whole."""
-    try:
-        content = store.read(file_name(slot))
-        size = int.from_bytes(content[:8], "little")
-        about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_KEY])
-        tensors = safetensors.torch.load(content)
-        return Checkpoint(tensors, about) if state_hash(tensors) == about["tensors_sha256"] else None
-    except (FileNotFoundError, ValueError, LookupError, TypeError, safetensors.SafetensorError):
-        return None
+    return [first_part(header, about, parts), *parts]

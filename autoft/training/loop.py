@@ -16,7 +16,7 @@ from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.storage import Store
 from autoft.optim import ParamGroup, load_optimizer_state, optimizer_state
 from autoft.tasks import state_hash
-from autoft.training import checkpoint
+from autoft.training.checkpoint import Checkpoints
 from autoft.training.finetune import plan
 from autoft.training.profiling import Keep, traced
 from autoft.training.timing import WAIT, Stopwatch
@@ -51,7 +51,7 @@ class Trial:
         self._trace = trace
         self.bench = bench
         self.epoch = 0
-        self._store = store
+        self._checkpoints = Checkpoints(store)
         self._plan = plan(bench)
         self._updates = Updates(bench, self._plan)
         self._learning = _learning(bench.network, self._plan.groups, is_frozen=self._updates.is_frozen)
@@ -164,9 +164,9 @@ class Trial:
     def _hash(self, value: float | None, *, is_best: bool) -> str:
         """Return the hash of the weights, saved where they are the best so far."""
         state = self._state(self._kept)
-        if not is_best:
-            return state_hash(state)
-        return checkpoint.save(self._store, "best", state, {"epoch": self.epoch, "value": value})
+        if is_best:
+            self._checkpoints.save("best", state, {"epoch": self.epoch, "value": value})
+        return state_hash(state)
 
     def _save_last(self) -> None:
         """Save all that the next epoch needs."""
@@ -184,20 +184,20 @@ class Trial:
             "results": self._results,
             "found": {name: getattr(self.bench.execution, name) for name in FOUND},
         }
-        checkpoint.save(self._store, "last", tensors, about)
+        self._checkpoints.save("last", tensors, about)
 
     def _state(self, network: nn.Module) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in network.state_dict().items() if name in self._learning}
 
     def _resume(self) -> None:
         """Go on from the last checkpoint, if this very configuration left one."""
-        last = checkpoint.load(self._store, "last")
+        last = self._checkpoints.load("last")
         is_there = last is not None and last.about["best"]["config"] == self._best["config"]
         epoch = last.about["epoch"] if last is not None and is_there else 0
         if (expected := self.bench.group.first(epoch)) != epoch:
             raise WorkError(
-                f"The workers of this trial see different checkpoints in '{self._store.path()}': the first that "
-                f"of epoch {expected}, another that of epoch {epoch}. Put the run folder where all of them see it."
+                f"The workers of this trial see different checkpoints in '{self._checkpoints.store.path()}': the first "
+                f"that of epoch {expected}, another that of epoch {epoch}. Put the run folder where all of them see it."
             )
         if last is None or not is_there:
             return

@@ -10,7 +10,8 @@ from autoft.core.configs import EpochResult, TrialConfig
 from autoft.core.jsonable import finite_or_none
 from autoft.core.metrics import TRANSFERABILITY
 from autoft.core.storage import Store
-from autoft.training import checkpoint
+from autoft.tasks import state_hash
+from autoft.training.checkpoint import Checkpoints
 from autoft.training.probed import probe_data, probe_rows, take_solution
 from autoft.training.solver import linear_head
 from autoft.training.timing import WAIT, Stopwatch
@@ -75,7 +76,7 @@ class Probe:
         is_finite = metrics["val_loss"] is not None
         state = head_state(bench)
         about = {"epoch": 1, "metrics": metrics}
-        weights = checkpoint.save(self._store, "best", state, about)
+        Checkpoints(self._store).save("best", state, about)
         watch.lap("checkpoint")
         return EpochResult(
             epoch=1,
@@ -85,7 +86,7 @@ class Probe:
             is_best=is_finite,
             reason="A probe is one solve." if is_finite else "The frozen features were not finite.",
             timings={**watch.timings, WAIT: waited},
-            weights_sha256=weights,
+            weights_sha256=state_hash(state),
             config=self.config.to_json(),
         )
 

@@ -11,7 +11,7 @@ import torch
 from autoft.core.configs import EpochResult, TrialConfig
 from autoft.core.storage import Store
 from autoft.data import Dataset
-from autoft.training import checkpoint
+from autoft.training.checkpoint import Checkpoints
 from autoft.training.loop import Trial
 from autoft.training.warm import WarmCache
 from autoft.training.workbench import Workbench
@@ -198,7 +198,7 @@ def test_the_best_checkpoint_holds_the_weights_of_the_best_epoch(
     trial = open_here(config, colours, tmp_path)
     results = [trial.run_epoch() for _ in range(5)]
     best = [result for result in results if result.is_best][-1]
-    kept = checkpoint.load(Store.open(tmp_path), "best")
+    kept = Checkpoints(Store.open(tmp_path)).load("best")
     assert kept is not None
     assert kept.about["epoch"] == best.epoch
     bench = Workbench.set_up(trial.config, colours, warm=WarmCache())
@@ -225,7 +225,7 @@ def test_the_moving_average_is_what_is_validated_and_kept(make_config: Make, col
         make_config(averaging={"name": "ema", "decay": 0.99}, optimizer=ADAMW, batch_size=8), colours, tmp_path
     )
     trial.run_epoch()
-    kept = checkpoint.load(Store.open(tmp_path), "best")
+    kept = Checkpoints(Store.open(tmp_path)).load("best")
     assert kept is not None
     assert not torch.equal(kept.tensors["head.linear.weight"], trial.bench.network.state_dict()["head.linear.weight"])
 

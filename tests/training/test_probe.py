@@ -10,7 +10,7 @@ from autoft.core.configs import EpochResult, TrialConfig
 from autoft.core.storage import Store
 from autoft.data import Dataset
 from autoft.tasks import state_hash
-from autoft.training import checkpoint
+from autoft.training.checkpoint import Checkpoints
 from autoft.training.probe import Probe
 from autoft.training.probed import sample, take_solution
 from autoft.training.solver import linear_head, minimise
@@ -39,7 +39,7 @@ def test_the_network_with_the_probes_head_gives_the_probes_metrics(
     result = probe.run_epoch()
     quality = probe.bench.quality(probe.bench.logits("val"), "val")
     assert quality == {name: result.metrics[name] for name in quality}
-    kept = checkpoint.load(Store.open(tmp_path), "best")
+    kept = Checkpoints(Store.open(tmp_path)).load("best")
     assert kept is not None
     assert set(kept.tensors) == {"head.linear.weight", "head.linear.bias"}
     assert state_hash(kept.tensors) == result.weights_sha256

@@ -1,0 +1,112 @@
+"""A file that is written again and again: whole for every reader at every moment, in the bytes that are there."""
+
+import contextlib
+import gc
+import os
+from pathlib import Path
+
+import pytest
+
+from autoft.core.storage import Rewriter, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "run")
+
+
+def hidden(store: Store) -> list[str]:
+    return [path.name for path in Path(store.path()).iterdir() if path.name.startswith(".")]
+
+
+def test_it_is_written_in_turns_into_two_files_and_never_into_the_one_that_is_read(store: Store) -> None:
+    rewriter, seen = Rewriter(store, "last"), []
+    for number in range(6):
+        rewriter.write(b"version ", str(number).encode() * (6 - number))
+        assert store.read("last") == b"version " + str(number).encode() * (6 - number)
+        seen.append(Path(store.path("last")).stat().st_ino)
+    assert seen[0] != seen[1]
+    assert seen[2:] == seen[:-2]
+    assert store.list() == ["last"]
+
+
+def test_a_reader_that_began_sees_the_version_that_it_opened_until_the_next_but_one(store: Store) -> None:
+    rewriter = Rewriter(store, "last")
+    rewriter.write(b"one")
+    with Path(store.path("last")).open("rb") as file:
+        rewriter.write(b"two")
+        assert file.read() == b"one"
+
+
+def test_with_it_goes_what_it_kept(store: Store) -> None:
+    rewriter = Rewriter(store, "last")
+    rewriter.write(b"one")
+    rewriter.write(b"two")
+    assert len(hidden(store)) == 1
+    del rewriter
+    gc.collect()
+    assert hidden(store) == []
+    assert store.read("last") == b"two"
+
+
+def test_two_that_write_one_file_do_not_write_into_each_others(store: Store) -> None:
+    first, second = Rewriter(store, "last"), Rewriter(store, "last")
+    for number in range(8):
+        content = bytes([number]) * (number + 1)
+        (first, second)[number // 2 % 2].write(content)
+        assert store.read("last") == content
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_kill_before_any_step_leaves_the_old_or_the_new_and_a_sweep_leaves_nothing_else(
+    version: int, tmp_path: Path
+) -> None:
+    steps = 0
+    while True:
+        store = Store.open(tmp_path / str(steps))
+        killed = _killed(store, version, before=steps)
+        found = store.read("last") if store.exists("last") else b""
+        assert found in {_content(version - 1), _content(version)}
+        # Whoever comes next writes as if nothing had been.
+        after = Rewriter(store, "last")
+        for number in (7, 8, 9):
+            after.write(_content(number))
+            assert store.read("last") == _content(number)
+        store.sweep()
+        assert [path.name for path in Path(store.path()).iterdir()] == ["last"]
+        if not killed:
+            break
+        steps += 1
+    assert steps >= 4
+
+
+def _content(number: int) -> bytes:
+    return str(number).encode() * number * 1000
+
+
+def _killed(store: Store, version: int, *, before: int) -> bool:
+    """Write versions in a child that dies before a step of the last, and return whether it came to that step."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    rewriter = Rewriter(store, "last")
+    for number in range(1, version):
+        rewriter.write(_content(number))
+    left = before
+
+    def counted(original):
+        def call(*args, **kwargs):
+            nonlocal left
+            if left == 0:
+                os._exit(1)
+            left -= 1
+            return original(*args, **kwargs)
+
+        return call
+
+    for name in ("open", "fdopen", "link", "rename", "replace"):
+        setattr(os, name, counted(getattr(os, name)))
+    with contextlib.suppress(Exception):
+        rewriter.write(_content(version))
+        os._exit(0)
+    os._exit(2)
