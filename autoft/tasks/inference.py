@@ -19,6 +19,7 @@ def forward_all(
     *,
     num_rows: int,
     places: Tensor | None = None,
+    more: Callable[[Tensor], Tensor] | None = None,
     batch_size: int,
     device: torch.device,
     channels_last: bool,
@@ -34,6 +35,7 @@ def forward_all(
         encoded: What `inputs.encode` returned.
         num_rows: Rows that are encoded, at least 1.
         places: Of those that are wanted, int64; None: all.
+        more: Returns what `forward` gets of rows, int64 (B,), behind their inputs.
         batch_size: Rows of one pass; the last may have fewer. The last digits can depend on it.
         device: Where the module is.
         channels_last: Memory layout of pictures.
@@ -49,9 +51,12 @@ def forward_all(
     wanted = torch.arange(num_rows) if places is None else places
     order = inputs.lengths(encoded)[wanted].argsort(stable=True)
     for indices in torch.split(order, batch_size):
-        batch = inputs.batch(encoded, wanted[indices])
+        rows = wanted[indices]
+        finished = inputs.finish(inputs.batch(encoded, rows), device, channels_last=channels_last)
+        if more is not None:
+            finished = (*finished, more(rows).to(device, non_blocking=True))
         with autocast:
-            result = forward(*inputs.finish(batch, device, channels_last=channels_last))
+            result = forward(*finished)
         if results is None:
             results = result.new_empty((len(wanted), *result.shape[1:]), dtype=torch.float32)
         results[indices.to(results.device, non_blocking=True)] = result.float()

@@ -31,7 +31,7 @@ class Loaded:
     """A batch of rows as they are kept, on the processor."""
 
     inputs: Batch
-    """Encoded rows, or the features of a frozen backbone."""
+    """Encoded rows, behind them what frozen layers give if that is known; or the features of a frozen backbone."""
     targets: Tensor
     """int64 (B,)."""
 
@@ -48,7 +48,7 @@ class Prepared:
     """A micro-batch on the device, after all that chance does to it."""
 
     inputs: Batch
-    """Of the network, or of its head where the backbone's features are known."""
+    """Of the network, behind them what its frozen layers give if that is known; of its head where it gets features."""
     targets: Tensor
     """int64 (B,), or probabilities (B, C) where labels were mixed."""
     embed: Embed | None
@@ -96,6 +96,8 @@ class Batches:
         changes_inputs = self._augment is not None or self._mix is not None or recipe["resizing"]["name"] != "fixed"
         self.are_features = is_frozen and not changes_inputs
         """Whether they are the features of a frozen backbone, and not what it takes."""
+        self.are_still = not (is_frozen or changes_inputs or recipe["regularization"]["name"] == "fgm")
+        """Whether a row enters the network in every pass as it is."""
         self.mix_embeddings = self._mix is not None and bench.task.input_kind == "text"
         """Whether the embeddings of a batch's rows are mixed."""
 
@@ -128,6 +130,8 @@ class Batches:
                 inputs: Batch = (bench.frozen_features("train")[indices],)
             else:
                 inputs = bench.inputs.batch(bench.encoded("train"), indices)
+            if bench.kept is not None:
+                inputs = (*inputs, bench.kept.states["train"].batch(indices))
             parts = (*inputs, targets[indices])
             if bench.execution.device == "cuda":
                 parts = tuple(part.pin_memory() for part in parts)
@@ -141,12 +145,14 @@ class Batches:
         batch = tuple(part.to(device, non_blocking=True) for part in loaded.inputs)
         if self.are_features:
             return Prepared(batch, targets, None)
+        ends = len(batch) - (bench.kept is not None)
+        batch, states = batch[:ends], batch[ends:]
         side = self._resizing.side(epoch, bench.config.epochs)
         if side:
             batch = (self._resizing.resize(batch[0], side),)
         if self._augment is not None:
             batch = self._augment(batch, draws)
-        inputs = bench.inputs.finish(batch, device, channels_last=bench.execution.channels_last)
+        inputs = (*bench.inputs.finish(batch, device, channels_last=bench.execution.channels_last), *states)
         if self._mix is None:
             return Prepared(inputs, targets, None)
         mixed = self._mix(inputs, nn.functional.one_hot(targets, len(bench.dataset.labels)).float(), draws)

@@ -41,6 +41,8 @@ class Execution:
     """Whether the network's passes in training are compiled by torch.compile."""
     gradient_checkpointing: bool = False
     """Whether activations are computed again in the backward pass, which takes less memory and more time."""
+    frozen_once: bool = False
+    """Whether frozen first layers run once over the rows, and not in each pass: what they give is kept."""
     workers: int = 1
     """Processes that trained it together, each with a share of the rows of every micro-batch; one alone takes them all,
     and the last digits may differ."""

@@ -23,7 +23,7 @@ from autoft.training.timing import WAIT, Stopwatch
 from autoft.training.updates import Updates
 from autoft.training.workbench import Workbench
 
-FOUND = ("micro_batch", "eval_batch", "gradient_checkpointing", "ran_out", "compile")
+FOUND = ("micro_batch", "eval_batch", "gradient_checkpointing", "ran_out", "compile", "frozen_once")
 """Of an `execution` block, what a trial may still find out while it trains."""
 
 
@@ -202,7 +202,7 @@ class Trial:
         if last is None or not is_there:
             return
         self.bench.revise(**last.about["found"])
-        self.bench.chooses = False
+        self.bench.chooses = self.bench.is_open = False
         load_learned(self.bench.network, _under("model.", last.tensors))
         if self._updates.average is not None:
             self._updates.average.load(_under("average.", last.tensors))

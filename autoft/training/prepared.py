@@ -37,7 +37,7 @@ _ENCODERS = {"image": ("pillow", "numpy"), "text": ("tokenizers",)}
 """Distributions whose versions decide what the rows of a kind are encoded to."""
 _OF_TRAINING = ("drop_path_rate",)
 """Arguments of timm's models that do nothing in evaluation."""
-_OF_BATCHES = ("micro_batch", "eval_batch", "compile", "gradient_checkpointing", "ran_out", "workers")
+_OF_BATCHES = ("micro_batch", "eval_batch", "compile", "gradient_checkpointing", "frozen_once", "ran_out", "workers")
 """What an execution says of other passes than that for features."""
 
 

@@ -20,6 +20,7 @@ from autoft.training.compiling import Forward, compile_passes
 from autoft.training.execution import with_noted_memory
 from autoft.training.finetune import Plan, set_train_mode
 from autoft.training.group import RanOutElsewhereError
+from autoft.training.kept import keep_states
 from autoft.training.lookout import Lookout
 from autoft.training.memory import (
     Rewinder,
@@ -192,7 +193,9 @@ class Updates:
         return loss
 
     def set_up_passes(self, epoch: int) -> None:
-        """Let the passes be as the configuration says; where it leaves that open, they are compiled if it pays.
+        """Let the passes be as the configuration says; where it leaves that open, they are what pays.
+
+        Frozen first layers are left out of them, or else they are compiled.
 
         Args:
             epoch: The last that is trained.
@@ -206,11 +209,16 @@ class Updates:
             noted = bench.group.first(with_noted_memory(bench.config, bench.execution).micro_batch)
             reason = "the machine ran low on memory, and this trial's worker was ended"
             self._take_less(epoch * self.num_updates, min(noted, self._recipe["batch_size"]), reason)
+        # Before gradients are checkpointed: with that, encoders of Hugging Face let frozen embeddings have some.
+        bench.kept = keep_states(bench, self.plan, is_still=self.batches.are_still)
         if bench.execution.gradient_checkpointing and not checkpoint_gradients(bench.backbone.module):
             raise ConfigError(
                 f"{self._recipe['backbone']['name']} cannot do gradient checkpointing: leave out the option, or this "
                 "backbone."
             )
+        if bench.kept is not None:
+            self._forward = bench.kept.without_frozen(bench.network)
+            return
         self._forward = compile_passes(bench, self._rehearse, lambda: len(next(self.batches.deal(1))[0]))
 
     def _take_less(self, step: int, largest: int, reason: str) -> None:

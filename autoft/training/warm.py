@@ -1,9 +1,9 @@
-"""What a warm worker keeps between trials: pretrained backbones, open tables of encoded inputs, frozen features."""
+"""What a warm worker keeps between trials: pretrained backbones, open tables, frozen features, what it has tried."""
 
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -13,11 +13,14 @@ from autoft.core.jsonable import Json, digest
 from autoft.core.shelf import Shelf
 from autoft.tasks import Inputs, build_inputs
 
+if TYPE_CHECKING:
+    from autoft.training.kept import Tried
+
 MAX_BACKBONES = 2
 MAX_BYTES = 1 << 30
-"""Of encoded inputs, and of features, in this process's own memory; the last one used stays whatever its size."""
+"""Of encoded inputs, states and features, in this process's own memory; the last one used stays whatever its size."""
 MAX_TABLES = 16
-"""Open tables of encoded inputs: what is mapped takes no memory, but room on the disk even when it is removed."""
+"""Open tables of inputs and states: what is mapped takes no memory, but room on the disk even when it is removed."""
 
 
 class WarmCache:
@@ -30,6 +33,7 @@ class WarmCache:
         self._encoded: OrderedDict[str, Any] = OrderedDict()
         self._features: OrderedDict[str, Tensor] = OrderedDict()
         self._latencies: dict[Hashable, float] = {}
+        self._tried: dict[str, Tried | None] = {}
         self._inputs: dict[str, Inputs] = {}
 
     def backbone(self, config: Json) -> Backbone:
@@ -50,13 +54,19 @@ class WarmCache:
         return self._inputs[key]
 
     def encoded(self, key: Json, open_table: Callable[[Shelf], Any]) -> Any:
-        """Return the encoded inputs of a key, opened once; the least recently used ones go when there are many."""
+        """Return the encoded inputs, or states, of a key, opened once; the least recently used go if there are many."""
         return _kept(self._encoded, digest(key), lambda: open_table(self.shelf))
 
     def features(self, key: Json, read: Callable[[Shelf], Tensor]) -> Tensor:
         """Return the features of a key, read once; the least recently used ones go when memory runs short."""
         value: Tensor = _kept(self._features, digest(key), lambda: read(self.shelf))
         return value
+
+    def tried(self, key: str, find: Callable[[], "Tried | None"]) -> "Tried | None":
+        """Return where networks of a key can be cut, tried once; None: nowhere."""
+        if key not in self._tried:
+            self._tried[key] = find()
+        return self._tried[key]
 
     def latency_ms(self, key: Hashable, measure: Callable[[], float]) -> float:
         """Return what one row takes by key, measured once: equal networks have equal latencies."""

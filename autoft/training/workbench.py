@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,10 @@ from autoft.training.prepared import (
     telling,
 )
 from autoft.training.warm import WarmCache
+
+if TYPE_CHECKING:
+    from autoft.training.kept import Kept
+    from autoft.training.states import States
 
 LATENCY_REPEATS = 9
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -73,6 +77,10 @@ class Workbench:
     """The processes that train it together."""
     chooses: bool = False
     """Whether what is measured here may decide how it is computed: the configuration did not say."""
+    is_open: bool = False
+    """Whether rules may: it did not."""
+    kept: "Kept | None" = None
+    """The network as it runs on what its frozen first layers give, once that is known."""
     _peak: Peak
     _costs: Json = field(default_factory=dict)
     _encoded: dict[str, Any] = field(default_factory=dict)
@@ -138,6 +146,7 @@ class Workbench:
             group=group,
             # A group would have to agree on what each of its processes finds.
             chooses=chooses and group.is_alone,
+            is_open=not config.execution and group.is_alone,
             _peak=peak,
             _costs={"parameters": num_parameters},
         )
@@ -234,12 +243,14 @@ class Workbench:
         Each process of the group computes those of its share of the rows, and all get all of them.
         """
         module = self.network if network is None else network
+        states = None if self.kept is None else self.kept.states.get(split)
+        forward = module if self.kept is None or states is None else self.kept.without_frozen(module)
         if self.group.is_alone:
-            return self._forward(module, split, module)
+            return self._forward(forward, split, module, states=states)
         count = self.dataset.num_rows(split)
         places = np.arange(count)[self.group.share(count)]
         if len(places):
-            share = self._forward(module, split, module, places=places)
+            share = self._forward(forward, split, module, places=places, states=states)
         else:
             share = torch.empty(0, len(self.dataset.labels))
         return self.group.gather(share, count)
@@ -257,14 +268,19 @@ class Workbench:
         *,
         rows: int | None = None,
         places: Rows | None = None,
+        states: "States | None" = None,
         heartbeat: Beat | None = None,
     ) -> Tensor:
-        """Run `forward` over rows of a split; where memory runs out, again with half as many at a time."""
+        """Run `forward` over rows of a split; where memory runs out, again with half as many at a time.
+
+        It gets the `states` of the rows behind their inputs, if there are any.
+        """
         at_once = self.execution.eval_batch if rows is None else rows
         while True:
             try:
+                beat = heartbeat or self.heartbeat
                 return self._forward_all(
-                    forward, split, module, rows=at_once, places=places, heartbeat=heartbeat or self.heartbeat
+                    forward, split, module, rows=at_once, places=places, states=states, heartbeat=beat
                 )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -286,6 +302,7 @@ class Workbench:
         *,
         rows: int,
         places: Rows | None,
+        states: "States | None",
         heartbeat: Beat,
     ) -> Tensor:
         return forward_all(
@@ -295,6 +312,7 @@ class Workbench:
             self.encoded(split),
             num_rows=self.dataset.num_rows(split),
             places=None if places is None else torch.from_numpy(places),
+            more=None if states is None else states.batch,
             batch_size=rows,
             device=self.execution.torch_device,
             channels_last=self.execution.channels_last,

@@ -17,6 +17,7 @@ from autoft.core.configs import DataSpec, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.recipe import complete
 from autoft.data import prepare
+from autoft.training.execution import choose_execution
 from autoft.training.group import shares
 from autoft.training.meeting import listen
 from tests.conftest import COLOURS, write_pictures, write_texts
@@ -52,6 +53,7 @@ CASES: dict[str, Json] = {
     "lora": {"backbone": VIT, "finetune": {"mode": "lora", "rank": 2, "dropout": 0.0}, **STILL},
     "head": {"backbone": VIT, "finetune": {"mode": "head"}, **STILL},
     "head, augmented": {"backbone": VIT, "finetune": {"mode": "head"}, "augmentation": {"name": "flip"}},
+    "frozen once": {"backbone": VIT, "finetune": {"mode": "partial", "frozen_groups": 4}, **STILL},
     "gradual": {"backbone": VIT, "finetune": {"mode": "gradual"}, **STILL},
     "layer norms, weighted": {
         "backbone": LAYER_NORMS,
@@ -99,6 +101,10 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
             )
             found[name] = {"config": config.to_json(), "data": str(prepared.path), "epochs": 1}
     found["plain"]["epochs"] = 2
+    # As one process alone would choose it.
+    once = TrialConfig.from_json(found["frozen once"]["config"], where="frozen once")
+    execution = choose_execution(once, input_kind="image", threads=1).to_json() | {"frozen_once": True}
+    found["frozen once"]["config"] = once.replace(execution=execution).to_json()
     found["low memory"]["tight_rank"] = 1
     return found
 
@@ -177,6 +183,12 @@ def test_the_configuration_says_how_many_trained_it(together: Callable[[str], li
     (first, _), (second, _) = together("plain")
     assert first["execution"] == second["execution"]
     assert first["execution"]["workers"] == 2
+
+
+@pytest.mark.slow
+def test_processes_keep_what_frozen_layers_give_where_one_did(all_together: Callable[[str], list[Shown]]) -> None:
+    shown = all_together("frozen once")
+    assert [one["execution"]["frozen_once"] for one, _ in shown] == [True, True]
 
 
 def test_batch_norms_differ_from_one_worker_and_not_between_workers(
