@@ -158,15 +158,18 @@ class ExpertImage(Expert):
 
 
 class Autoft:
-    """A trial of autoft, opened as its workers do; `execution` replaces what it would choose of it.
+    """A trial of autoft, opened as its workers do.
 
-    Its epochs validate and save beside the training, whose seconds `spent` says.
+    `execution` replaces what it would choose of it, `sections` those of the space. Its epochs validate and save beside
+    the training, whose seconds `spent` says.
     """
 
-    def __init__(self, task: Task, *, epochs: int, execution: Json | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, task: Task, *, epochs: int, execution: Json | None = None, seed: int = 0, sections: Json | None = None
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="autoft-speed-")
         store = Store.open(self._folder.name)
-        config = task.config(epochs=epochs, seed=seed)
+        config = task.config(epochs=epochs, seed=seed, **(sections or {}))
         if execution is not None:
             chosen = open_trial(config, task.dataset, store=store).config.execution
             config = config.replace(execution=chosen | {k: v for k, v in execution.items() if k in chosen})
