@@ -103,7 +103,7 @@ def test_a_trial_that_ran_out_and_was_cut_ends_as_one_that_was_not_cut(
     expected = [without_clock(whole.run_epoch()) for _ in range(3)]
     cut = open_here(config, "cut", rows=3, after=8)
     seen = [without_clock(cut.run_epoch()) for _ in range(2)]
-    resumed = open_trial(config, whole.bench.dataset, store=cut._store, epochs_recorded=2)
+    resumed = open_trial(config, whole.bench.dataset, store=cut._checkpoints.store, epochs_recorded=2)
     assert [*seen, without_clock(resumed.run_epoch())] == expected
 
 
@@ -231,7 +231,7 @@ def test_a_trial_whose_worker_was_ended_for_want_of_memory_goes_on_with_half(
     first.run_epoch()
     found = []
     for _ in range(2):
-        policy, store = ExecutionPolicy(measures=True, takes_less=True), first._store
+        policy, store = ExecutionPolicy(measures=True, takes_less=True), first._checkpoints.store
         again = open_trial(first.config, first.bench.dataset, store=store, epochs_recorded=1, policy=policy)
         found.append((again.config.execution["micro_batch"], again.config.execution["ran_out"]))
     assert found == [(6, {"12": 3}), (3, {"12": 3})]
