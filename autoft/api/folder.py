@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from autoft import backbones
+from autoft.core import catalog
 from autoft.core.configs import FORMAT, SearchConfig
 from autoft.core.errors import ConfigError, FormatError
 from autoft.core.jsonable import Json, canonical_json
@@ -74,7 +75,7 @@ def write_search(store: Store, search: SearchConfig) -> None:
 
 
 def read_search(store: Store, run: str | Path) -> SearchConfig:
-    """Read search.yaml.
+    """Read search.yaml; the catalog then knows the backbones of its space, also those named by a folder elsewhere.
 
     Raises:
         FormatError: If the folder is no run, or of a newer format.
@@ -90,7 +91,9 @@ def read_search(store: Store, run: str | Path) -> SearchConfig:
         raise FormatError(f"{where} is damaged: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise FormatError(f"{where} is damaged: it holds no map.")
-    return SearchConfig.from_json(values, where=where)
+    search = SearchConfig.from_json(values, where=where)
+    backbones.learn_folders(store, search.space.get("backbone"))
+    return search
 
 
 def write_experience(store: Store, experience: Experience) -> str:
@@ -181,10 +184,16 @@ def place_dataset(
     RunRows(store, fingerprint).place(prepared, contents=contents, progress=progress)
 
 
-def place_weights(store: Store, space: SearchSpace) -> None:
-    """Put pretrained weights that no hub can give into the run, for machines that lack them."""
-    sources = [source for backbone in space.backbones() for source in backbones.needed_files(backbone)]
-    backbones.bring(store, sources)
+def place_weights(store: Store, space: SearchSpace, *, travels: bool) -> None:
+    """Put pretrained weights that no hub can give into the run, for machines that lack them; see `backbones.bring`.
+
+    If none travels, the run gets the hashes of backbones that are named by a folder.
+    """
+    given = space.backbones()
+    if not travels:
+        given = [one for one in given if "folder" in catalog.entry("backbone", str(one["name"])).facts]
+    sources = [source for backbone in given for source in backbones.needed_files(backbone)]
+    backbones.bring(store, sources, travels=travels)
 
 
 def check_dataset(store: Store, fingerprint: str) -> None:

@@ -1,5 +1,6 @@
 """`reproduce`: train a configuration again and compare."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,18 +81,26 @@ def reproduce(
             row = _row("data fingerprint", expected, prepared.fingerprint, "differs")
             return Reproduction(matches=False, exact=True, rows=[row], notes=["These are not the data of the search."])
         store = Store.open(out if out is not None else scratch / "checkpoints")
-        with backbones.weights_of(_run_of(config)):
-            return _train_and_compare(recorded, reported, prepared.path, store, listener)
+        run = _run_of(config)
+        with backbones.weights_of(run):
+            changed = list(_compare_folder(run, recorded))
+            return _train_and_compare(recorded, reported, prepared.path, store, listener, changed=changed)
 
 
 def _train_and_compare(
-    recorded: TrialConfig, reported: Json, dataset: Path, store: Store, listener: Listener | None
+    recorded: TrialConfig,
+    reported: Json,
+    dataset: Path,
+    store: Store,
+    listener: Listener | None,
+    *,
+    changed: Sequence[Json],
 ) -> Reproduction:
     from autoft.training.worker import here, run_trial
 
     rows = [
         _row("data fingerprint", recorded.data["fingerprint"], recorded.data["fingerprint"], "equal"),
-        *_compare_pretrained(recorded),
+        *(changed or _compare_pretrained(recorded)),
     ]
     if rows[-1]["verdict"] == "differs":
         note = "The pretrained weights are not those of the search, so nothing was trained."
@@ -115,6 +124,13 @@ def _train_and_compare(
     if len(results) != len(epochs):
         rows.append(_row("epochs trained", len(epochs), len(results), "differs"))
     return Reproduction(matches=all(row["verdict"] != "differs" for row in rows), exact=exact, rows=rows, notes=notes)
+
+
+def _compare_folder(run: Store, recorded: TrialConfig) -> Iterator[Json]:
+    """Yield a row for each file that is another than the search began with, of a folder that names the backbone."""
+    name = str(recorded.recipe["backbone"]["name"])
+    for file, before, now in backbones.folder_changes(run, name):
+        yield _row(f"{file} of {name}", before, now, "differs")
 
 
 def _compare_pretrained(recorded: TrialConfig) -> list[Json]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoft import backbones
 from autoft.api.arguments import check_arguments
 from autoft.api.folder import check_dataset, read_experience, read_search, remove_run, write_search
 from autoft.api.laying import Laid, SearchRequest, lay
@@ -181,6 +182,7 @@ def resume(
         FormatError: If the folder is no run, or of a newer format.
         ConfigError: If a new total is below the old one, an object is missing or not asked for, or another process is
             searching there.
+        WeightsError: If a folder that names a backbone is not as it was when the search began.
     """
     start = time.monotonic()
     check_arguments(budget=budget, address=address)
@@ -191,6 +193,7 @@ def resume(
     asked = changed(config, budget=budget, address=address)
     check_request(asked.resources, asked.address)
     check_dataset(store, asked.fingerprint)
+    backbones.require_folders(store)
     rewrite(store, config, asked)
     laid = Laid(config=asked, store=store, strategy=strategy)
     _run(laid, run, start=start, listener=listener)

@@ -5,15 +5,28 @@ Importing this room, and `locate`, load neither torch nor timm nor transformers.
 
 from typing import TYPE_CHECKING
 
+from autoft.backbones.brought import weights_of
 from autoft.backbones.locate import locate, needed_files
 from autoft.backbones.sources import WeightsSource
-from autoft.backbones.travelling import bring, weights_of
+from autoft.backbones.travelling import bring, folder_changes, learn_folders, require_folders
 from autoft.core.jsonable import Json
 
 if TYPE_CHECKING:
     from autoft.backbones.backbone import Backbone
 
-__all__ = ["Backbone", "WeightsSource", "bring", "build", "locate", "needed_files", "rebuild", "weights_of"]
+__all__ = [
+    "Backbone",
+    "WeightsSource",
+    "bring",
+    "build",
+    "folder_changes",
+    "learn_folders",
+    "locate",
+    "needed_files",
+    "rebuild",
+    "require_folders",
+    "weights_of",
+]
 
 
 def build(config: Json, *, pretrained: bool = True) -> "Backbone":

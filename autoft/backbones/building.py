@@ -2,9 +2,8 @@
 
 from autoft.backbones.backbone import Backbone
 from autoft.backbones.hf_models import build_hf, rebuild_hf
-from autoft.backbones.locate import NO_WEIGHTS
+from autoft.backbones.locate import NO_WEIGHTS, entry_of
 from autoft.backbones.timm_models import build_timm, rebuild_timm
-from autoft.core import catalog
 from autoft.core.errors import ConfigError, FormatError, nearest
 from autoft.core.jsonable import Json
 
@@ -16,7 +15,7 @@ def build_backbone(config: Json, *, pretrained: bool) -> Backbone:
         ConfigError: If the name is unknown, or a setting does not fit the model or would have no effect.
         WeightsError: If the weights cannot be had, are no weights, or do not fit the model.
     """
-    entry = catalog.entry("backbone", str(config.get("name")))
+    entry = entry_of(str(config.get("name")))
     settings = {"name": entry.name} | {argument.name: argument.default for argument in entry.arguments}
     for key, value in config.items():
         argument = entry.argument(key)

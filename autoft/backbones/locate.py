@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from autoft.backbones.brought import as_laid, brought, learn
 from autoft.backbones.reach import hub_endpoint, why_unreachable
 from autoft.backbones.sources import (
     CONFIG_FILES,
@@ -12,10 +13,10 @@ from autoft.backbones.sources import (
     cached_download,
     cached_snapshot,
     given_weights,
-    weights_file,
+    weights_files,
 )
-from autoft.backbones.travelling import brought
 from autoft.core import catalog
+from autoft.core.entries.folders import folder_of
 from autoft.core.errors import WeightsError
 from autoft.core.jsonable import Json
 
@@ -25,15 +26,15 @@ NO_WEIGHTS = "none"
 def locate(config: Json) -> WeightsSource:
     """Return where the weights of a recipe's section `backbone` come from; ends within seconds.
 
-    A path that is given comes first, then a package, what a run has brought along (see `travelling`), the hub's cache
-    on this disk, and the hub itself.
+    A path or folder that is given comes first, then a package, what a run has brought along (see `brought`), the hub's
+    cache on this disk, and the hub itself.
 
     Raises:
         ConfigError: If there is no such backbone.
         WeightsError: If the weights are nowhere on this machine and the hub does not answer; names the local options.
     """
     name, weights = str(config["name"]), config.get("weights")
-    entry = catalog.entry("backbone", name)
+    entry = entry_of(name)
     if weights == NO_WEIGHTS:
         source = WeightsSource(kind="none", path=None, description="random weights")
     elif weights is not None:
@@ -45,6 +46,18 @@ def locate(config: Json) -> WeightsSource:
     return source
 
 
+def entry_of(name: str) -> catalog.Entry:
+    """Return the catalog's entry of a backbone; that of a folder which is not here is as the run in question knows it.
+
+    Raises:
+        ConfigError: If there is no such backbone.
+        FormatError: If what the run knows is damaged.
+    """
+    if name.startswith("hf:") and folder_of(name.removeprefix("hf:")) is None:
+        learn()
+    return catalog.entry("backbone", name)
+
+
 def needed_files(config: Json) -> Iterator[tuple[str, str | None, WeightsSource]]:
     """Yield all that a backbone is built from: its name, its setting `weights`, and where these files come from.
 
@@ -54,7 +67,7 @@ def needed_files(config: Json) -> Iterator[tuple[str, str | None, WeightsSource]
     name, weights = str(config["name"]), config.get("weights")
     source = locate(config)
     yield name, weights, source
-    if name.startswith("hf:") and (files := model_files(catalog.entry("backbone", name), source)) is not source:
+    if name.startswith("hf:") and (files := model_files(entry_of(name), source)) is not source:
         yield name, None, files
 
 
@@ -79,17 +92,32 @@ def model_files(entry: catalog.Entry, weights: WeightsSource) -> WeightsSource:
 
 def _own(entry: catalog.Entry, *, weights_needed: bool) -> WeightsSource:
     """Return where the files of a model by that name come from."""
-    if entry.facts.get("folder"):
-        folder = Path(entry.facts["folder"])
-        if weights_needed:
-            weights_file(folder)
-        return WeightsSource(kind="file", path=folder, description=f"folder {folder}")
+    if "folder" in entry.facts:
+        return _folder(entry, weights_needed=weights_needed)
     package = PACKAGES.get(packaged_name(entry))
     if package is not None and (path := package.find()):
         return WeightsSource(kind="package", path=path, description=f"package {package.distribution}")
     if package is not None and (source := brought(entry.name, None)):
         return source
     return _from_hub(entry, weights_needed=weights_needed)
+
+
+def _folder(entry: catalog.Entry, *, weights_needed: bool) -> WeightsSource:
+    """Return the folder that names a backbone: on this machine, or as the run has brought it along."""
+    if entry.facts["folder"] is None:
+        if (source := brought(entry.name, None)) is None:
+            raise WeightsError(
+                f"The folder '{entry.name.removeprefix('hf:')}' of the backbone {entry.name} is not on this machine, "
+                "and the run has not brought it along; put it there."
+            )
+        folder = source.path
+    else:
+        folder = Path(entry.facts["folder"])
+        as_laid(entry.name, folder)
+        source = WeightsSource(kind="file", path=folder, description=f"folder {folder}")
+    if weights_needed and folder is not None:
+        weights_files(folder)
+    return source
 
 
 def packaged_name(entry: catalog.Entry) -> str:

@@ -1,6 +1,7 @@
 """Where weights may lie without a network: given paths, packages, caches. Loads no torch."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def given_weights(weights: str, name: str) -> Path:
             f"({', '.join(WEIGHT_SUFFIXES)}) or folder, or 'none' for random weights."
         )
     if path.is_dir():
-        weights_file(path)
+        weights_files(path)
     elif path.suffix not in WEIGHT_SUFFIXES:
         raise WeightsError(f"The weights '{weights}' of {name} are no {', '.join(WEIGHT_SUFFIXES)} file.")
     return path.resolve()
@@ -117,6 +118,45 @@ def weights_file(folder: Path) -> Path:
             f"The folder '{folder}' holds {len(found) or 'no'} weights files; needed is one, or {WEIGHT_FILES[0]}."
         )
     return found[0]
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """Return all files in `folder` that its weights are read from: one, or a list of files and those that it names.
+
+    Raises:
+        WeightsError: If there is none; or a list is damaged, leads out of the folder or names what is not there.
+    """
+    first = weights_file(folder)
+    return [first] if first.suffix != ".json" else [first, *shards_of(first)]
+
+
+def shards_of(index: Path) -> list[Path]:
+    """Return the files that a list of weights files names, which all lie beside it.
+
+    Raises:
+        WeightsError: If it is damaged, or names another file.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = [index.parent / name for name in names]
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise WeightsError(f"The list of weights files '{index}' cannot be read: {error!r}") from error
+    for name, path in zip(names, shards, strict=True):
+        if not is_plain_name(name):
+            problem = "is outside its folder"
+        elif path.suffix not in WEIGHT_SUFFIXES:
+            problem = f"is no {', '.join(WEIGHT_SUFFIXES)} file"
+        elif not path.is_file():
+            problem = "is not in its folder"
+        else:
+            continue
+        raise WeightsError(f"The list of weights files '{index}' names '{name}', which {problem}.")
+    return shards
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether a name can be that of a file in a folder, and leads nowhere else."""
+    return Path(name).name == name and name not in ("", "..") and "\0" not in name
 
 
 def hub_cache() -> Path:

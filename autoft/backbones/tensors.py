@@ -1,7 +1,6 @@
 """Pretrained tensors: read without running code, hashed by content, made safetensors of once."""
 
 import hashlib
-import json
 import logging
 import pickle
 import tempfile
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autoft.backbones.sources import weights_file
+from autoft.backbones.sources import shards_of, weights_file
 from autoft.core.cache import cache_folder
 from autoft.core.errors import WeightsError
 
@@ -58,15 +57,9 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def _read_shards(index: Path) -> Tensors:
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise WeightsError(f"The list of weights files '{index}' cannot be read: {error!r}") from error
-    if outside := [name for name in names if Path(name).name != name]:
-        raise WeightsError(f"The list of weights files '{index}' names '{outside[0]}', which is outside its folder.")
     tensors: Tensors = {}
-    for name in sorted(names):
-        tensors |= read_tensors(index.parent / name)
+    for path in shards_of(index):
+        tensors |= read_tensors(path)
     return tensors
 
 

@@ -67,14 +67,18 @@ def _problems_of_rows(dataset: "Dataset") -> Iterator[str]:
 
 
 def problems_of_weights(folder: Path) -> Iterator[str]:
-    """Yield what is wrong with the weights that travel with a run, each in a file that is named by its hash."""
+    """Yield what is wrong with the weights that travel with a run, each in a file that is named by its hash.
+
+    Of a model's folder that does not travel the listing has the hashes alone.
+    """
     listing = folder / "weights" / "weights.json"
     if not listing.is_file():
         return
     try:
-        entries = [file for one in json.loads(listing.read_bytes())["weights"] for file in one["files"]]
+        travelling = [one for one in json.loads(listing.read_bytes())["weights"] if one.get("travels") is not False]
+        entries = [file for one in travelling for file in one["files"]]
         names = {f"{file['sha256']}{Path(file['name']).suffix}": str(file["sha256"]) for file in entries}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         yield "weights/weights.json is damaged: it names no files."
         return
     for name, sha256 in names.items():

@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 import autoft
+from autoft import jobs
 from autoft.core.cache import cache_folder
 from autoft.core.errors import StorageError
 from autoft.core.jsonable import Json
+from tests.backbones.conftest import TINY, VOCABULARY, write_tokenizer
 from tests.s3 import Mishap, Request, Server, seeded
 
 MEASURED = {"seconds", "latency_ms", "peak_memory_mb"}
@@ -95,3 +97,47 @@ def test_weights_of_a_file_that_is_gone_are_those_that_travelled(
     assert len(weights) == 1
     assert len(after.record.trials) == len(before.record.trials) + 1
     assert autoft.reproduce(s3.uri("run"), data=str(pictures)).matches
+
+
+@pytest.mark.slow
+def test_a_model_that_is_named_by_a_folder_that_is_gone_is_the_one_that_travelled(
+    s3: Server, search_here: Search, texts: Path, tmp_path: Path
+) -> None:
+    model = write_bert(tmp_path / "model")
+    space = autoft.SearchSpace(
+        task="text-classification",
+        backbone={"name": f"hf:{model}", "max_length": 16},
+        finetune="full",
+        batch_size=16,
+    )
+    before = few(s3.uri("run"), search_here, data=str(texts), space=space)
+    shutil.rmtree(model)
+    shutil.rmtree(cache_folder())
+    after = autoft.resume(s3.uri("run"), autoft.Budget(trials=3))
+    weights = {row.config.weights["sha256"] for row in after.record.trials}
+    assert weights == {row.config.weights["sha256"] for row in before.record.trials}
+    assert len(weights) == 1
+    assert {row.status for row in after.record.trials} <= {"probe", "completed"}
+    home = tmp_path / "home"
+    jobs.fetch(s3.uri("run"), home)
+    shutil.rmtree(cache_folder())
+    with s3.counted() as requests:
+        assert autoft.reproduce(home, data=str(texts)).matches
+        assert autoft.reproduce(home / "best" / "config.yaml", data=str(texts)).matches
+        assert autoft.load(home / "best").predict(["a good film"]) == after.model.predict(["a good film"])
+    assert {request.path.partition("/run/")[2].partition("/")[0] for request in requests} <= {"best", ""}
+    write_bert(model, seed=2)
+    found = autoft.reproduce(home, data=str(texts))
+    assert [row["what"] for row in found.rows] == ["data fingerprint", f"model.safetensors of hf:{model}"]
+    assert not found.matches
+
+
+def write_bert(folder: Path, *, seed: int = 1) -> Path:
+    """Write a BERT of 2 layers and 16 features with a tokenizer of its own."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(seed)
+    BertModel(BertConfig(vocab_size=len(VOCABULARY), max_position_embeddings=32, **TINY)).save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder

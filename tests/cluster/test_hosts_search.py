@@ -177,19 +177,33 @@ def test_hosts_that_share_no_disk_train_what_only_the_client_has(site: Site, und
     assert set(Counter(undisturbed.epochs()).values()) == {1}
 
 
-def test_weights_that_only_the_client_has_travel(cluster: Cluster, pretrained: dict[str, Any]) -> None:
+def test_weights_and_models_that_only_the_client_has_travel(cluster: Cluster, pretrained: dict[str, Any]) -> None:
     site = cluster.site
-    weights = site.folder / "weights.safetensors"
+    weights, model = site.folder / "weights.safetensors", site.folder / "vit"
     shutil.copy(pretrained["weights"], weights)
+    write_vit(model)
     space = yaml.safe_load((site.folder / "space.yaml").read_text())
-    space["backbone"] |= {"weights": weights.name, "input_size": 32}
+    own = space["backbone"] | {"weights": weights.name, "input_size": 32}
+    space["backbone"] = {"choice": [own, {"name": f"hf:{model.name}", "input_size": 32}]}
     (site.folder / "pretrained.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
     options = ("--space", "pretrained.yaml", "--trials", "1", "--epochs", "1", "--out", f"s3://{BUCKET}/pretrained")
     job = Job(cluster, "pretrained", "search", "colours", *options)
     job.end()
-    assert {row.trial: row.status for row in read_record(job.store).trials} == {"p01": "probe", "t0001": "completed"}
-    content = weights.read_bytes()
-    assert job.store.read(f"weights/{hashlib.sha256(content).hexdigest()}.safetensors") == content
+    found = {row.trial: row.status for row in read_record(job.store).trials}
+    assert found == {"p01": "probe", "p02": "probe", "t0001": "completed"}
+    assert {row["backbone.name"] for row in job.leaderboard()} == {own["name"], "hf:vit"}
+    for path in (weights, *model.iterdir()):
+        content = path.read_bytes()
+        assert job.store.read(f"weights/{hashlib.sha256(content).hexdigest()}{path.suffix}") == content
+
+
+def write_vit(folder: Path) -> None:
+    """Write a ViT of 2 layers for 32 px."""
+    from transformers import ViTConfig, ViTModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    ViTModel(ViTConfig(image_size=32, patch_size=16, **sizes), add_pooling_layer=False).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
 
 
 @pytest.mark.parametrize("end", ["kill", "vanish"])

@@ -5,6 +5,7 @@ import json
 import shutil
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,12 +152,12 @@ def test_a_row_that_is_not_as_it_was_written_is_named(texts: Path, tmp_path: Pat
     assert found.startswith("data/dataset.arrow is damaged: 'row ")
 
 
-def with_weights(there: Path, content: bytes, sha256: str) -> None:
+def with_weights(there: Path, content: bytes, sha256: str, **more: Any) -> None:
     (there / "weights").mkdir()
     (there / "weights" / f"{hashlib.sha256(content).hexdigest()}.safetensors").write_bytes(content)
     file = {"name": "mine.safetensors", "bytes": len(content), "sha256": sha256}
     about = {"backbone": "timm:test_resnet", "weights": "mine.safetensors", "source": "file", "is_folder": False}
-    listing = {"format": 1, "weights": [{**about, "files": [file]}]}
+    listing = {"format": 1, "weights": [{**about, **more, "files": [file]}]}
     (there / "weights" / "weights.json").write_text(json.dumps(listing))
 
 
@@ -170,6 +171,9 @@ def test_weights_that_travel_are_checked_and_no_name_leads_out(there: Path, tmp_
     (there / "weights" / f"{sha256}.safetensors").unlink()
     with pytest.raises(WorkError, match=rf"weights/{sha256}.safetensors is missing"):
         fetch(there, tmp_path / "home")
+    shutil.rmtree(there / "weights")
+    with_weights(there, b"", sha256, travels=False)
+    fetch(there, tmp_path / "other")
     shutil.rmtree(there / "weights")
     with_weights(there, b"tensors", "../../x")
     with pytest.raises(WorkError, match=r"weights.json is damaged: it names a file '\.\./\.\./x.safetensors'"):

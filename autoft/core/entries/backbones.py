@@ -9,7 +9,6 @@ GMACs are those of the features, without a classifier or pooler.
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from autoft.core.catalog import Argument, Entry
+from autoft.core.entries.folders import elsewhere, folder_of, read_config
 from autoft.core.errors import ConfigError, nearest
 from autoft.core.jsonable import Json
 
@@ -223,7 +223,8 @@ def arguments(library: str, *, task: str | None = None) -> list[Argument]:
 def entry(name: str) -> Entry:
     """Return the entry of a backbone's name, "timm:NAME", "timm:NAME.TAG" or "hf:HUB_NAME_OR_FOLDER".
 
-    An hf name whose model type cannot be known without network has the settings of pictures and texts alike.
+    An hf name whose model type cannot be known without network has the settings of pictures and texts alike. A folder
+    that is on another machine alone is known by the run that was read (see `folders.remember`).
 
     Raises:
         ConfigError: If there is no such model, or a folder holds none; gives the nearest name.
@@ -340,9 +341,10 @@ def _timm_entry(model: str) -> Entry:
 
 
 def _hf_entry(model: str) -> Entry:
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return _folder_entry(model, folder)
+    if (folder := folder_of(model)) is not None:
+        return _folder_entry(model, read_config(model, folder), folder.resolve())
+    if (config := elsewhere(model)) is not None:
+        return _folder_entry(model, config, None)
     if _HUB_NAME.fullmatch(model) is None or model.startswith(("./", "../")):
         raise ConfigError(f"The backbone 'hf:{model}' is no folder on this machine, and no name on the hub (ORG/NAME).")
     row = _hf_rows().get(model) or _hf_rows_by_old_name().get(model)
@@ -366,26 +368,17 @@ def _hf_entry(model: str) -> Entry:
     return _of_input(f"hf:{model}", facts, f"{_count(facts['parameters'])} parameters, {reads}.", row["source"])
 
 
-def _folder_entry(model: str, folder: Path) -> Entry:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ConfigError(f"The folder '{model}' of the backbone holds no Hugging Face model: it has no config.json.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"The file '{path}' of the backbone is no JSON: {error}.") from error
-    model_type = config.get("model_type") if isinstance(config, dict) else None
-    if not isinstance(model_type, str):
-        raise ConfigError(f"The file '{path}' of the backbone names no model_type.")
-    size = config.get("image_size")
+def _folder_entry(model: str, config: Json, folder: Path | None) -> Entry:
+    """Return the entry of a local folder by its configuration; `folder` is None where it is not on this machine."""
+    model_type = config["model_type"]
     facts: Json = {
         "input": _hf_inputs().get(model_type),
-        "folder": str(folder.resolve()),
+        "folder": None if folder is None else str(folder),
         "model_type": model_type,
-        "input_size": size if isinstance(size, int) else DEFAULT_INPUT_SIZE,
+        "input_size": config.get("image_size", DEFAULT_INPUT_SIZE),
     }
-    positions = config.get("max_position_embeddings")
-    if model_type in _OFFSETS and isinstance(positions, int) and positions > _OFFSETS[model_type] + MIN_LENGTH:
+    positions = config.get("max_position_embeddings", 0)
+    if model_type in _OFFSETS and positions > _OFFSETS[model_type] + MIN_LENGTH:
         facts["longest"] = positions - _OFFSETS[model_type]
     return _of_input(f"hf:{model}", facts, f"A local {model_type} model.", "local folder")
 
