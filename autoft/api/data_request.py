@@ -11,6 +11,7 @@ from autoft.core.configs import DataSpec
 from autoft.core.errors import ConfigError, DataError, nearest
 from autoft.core.paths import local_path
 from autoft.core.storage import Store
+from autoft.data.remote import fetched, is_address
 
 _OPTION_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "input": ((str,), "the name of a column"),
@@ -52,6 +53,16 @@ def data_spec(data: Any, val: Any, test: Any, **given: Any) -> DataSpec:
         return text if "://" in text else str(local_path(text))
 
     return DataSpec(source=path(data, "data"), val=path(val, "val data"), test=path(test, "test data"), **given)
+
+
+def fetched_sources(scratch: Path, **sources: Any) -> dict[str, Any]:
+    """Return data by name, in any form that `search` takes; those at an address as they are once fetched to `scratch`.
+
+    Raises:
+        DataError: If nothing lies at an address.
+        WorkError: If it cannot be read.
+    """
+    return {name: fetched(source, scratch / name) if is_address(source) else source for name, source in sources.items()}
 
 
 def with_options(spec: DataSpec, options: Mapping[str, Any]) -> DataSpec:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoft import backbones
 from autoft.api.arguments import check_arguments
-from autoft.api.data_request import data_spec, refuse_within, split_overrides, with_options
+from autoft.api.data_request import data_spec, fetched_sources, refuse_within, split_overrides, with_options
 from autoft.api.experience import data_name, data_names, learned
 from autoft.api.folder import (
     place_dataset,
@@ -41,7 +41,7 @@ from autoft.core.metrics import check_limits
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
 from autoft.data import Prepared, prepare
-from autoft.data.remote import fetched, is_address
+from autoft.data.remote import is_address
 from autoft.engine.machine import check_request, scratch_folder
 from autoft.record import RecordWriter
 from autoft.space import SearchSpace, load_space
@@ -221,10 +221,7 @@ def _read(
     task = request.task or (checked.space and checked.space.task)
     spec = data_spec(data, val, test, task=task, target=request.target, group=request.group)
     spec = with_options(spec, {"seed": request.seed, **checked.data_overrides})
-    here = {
-        name: fetched(source, scratch / name) if is_address(source) else source
-        for name, source in (("data", data), ("val", val), ("test", test))
-    }
+    here = fetched_sources(scratch, data=data, val=val, test=test)
     prepared = prepare(here["data"], spec, out=scratch, val=here["val"], test=here["test"], progress=progress)
     check_share(checked.budget, prepared.num_rows["train"])
     return prepared

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autoft import backbones
+from autoft.api.data_request import fetched_sources
 from autoft.api.folder import require_empty
 from autoft.api.result import open_run
 from autoft.core.configs import DataSpec, EpochResult, TrialConfig, from_json
@@ -54,7 +55,7 @@ def reproduce(
 
     Args:
         config: A bundle's config.yaml, or a run folder.
-        data: The data, in any form that `search` takes; their fingerprint is compared first.
+        data: The data, in any form that `search` takes, an address among them; their fingerprint is compared first.
         val: The validation data, if the search was given its own; None: where the search found them.
         test: The test data, likewise.
         trial: A trial of the run folder; None: its best.
@@ -64,6 +65,7 @@ def reproduce(
     Raises:
         FormatError: If `config` is none, or of a newer format.
         DataError: If the data cannot be read.
+        WorkError: If data at an address cannot be fetched.
     """
     recorded, reported = _read(config, trial)
     if not reported.get("epochs"):
@@ -75,7 +77,9 @@ def reproduce(
     with scratch_folder("autoft-again-") as scratch:
         spec = _spec(recorded, data)
         _say(listener, "reading the data")
-        prepared = prepare(data, spec, out=scratch, val=val, test=test)
+        val, test = spec.val if val is None else val, spec.test if test is None else test
+        here = fetched_sources(scratch, data=data, val=val, test=test)
+        prepared = prepare(here["data"], spec, out=scratch, val=here["val"], test=here["test"])
         expected = recorded.data["fingerprint"]
         if prepared.fingerprint != expected:
             row = _row("data fingerprint", expected, prepared.fingerprint, "differs")

@@ -11,9 +11,11 @@ import yaml
 import autoft
 from autoft import jobs
 from autoft.core.cache import cache_folder
-from autoft.core.errors import StorageError
+from autoft.core.errors import DataError, StorageError
 from autoft.core.jsonable import Json
+from autoft.core.storage import Store
 from tests.backbones.conftest import TINY, VOCABULARY, write_tokenizer
+from tests.conftest import write_pictures
 from tests.s3 import Mishap, Request, Server, seeded
 
 MEASURED = {"seconds", "latency_ms", "peak_memory_mb"}
@@ -130,6 +132,41 @@ def test_a_model_that_is_named_by_a_folder_that_is_gone_is_the_one_that_travelle
     found = autoft.reproduce(home, data=str(texts))
     assert [row["what"] for row in found.rows] == ["data fingerprint", f"model.safetensors of hf:{model}"]
     assert not found.matches
+
+
+def test_the_data_of_a_reproduction_are_fetched_from_their_address(
+    s3: Server, local: "autoft.SearchResult", pictures: Path
+) -> None:
+    for label in ("red", "blue"):
+        store_folder(pictures / label, s3, f"others/{label}")
+    found = autoft.reproduce(local.folder, data=s3.uri("others"))
+    (row,) = found.rows
+    assert (row["what"], row["verdict"]) == ("data fingerprint", "differs")
+    with pytest.raises(DataError, match=r"^There is no file or folder 's3://bucket-\d+/nowhere\?"):
+        autoft.reproduce(local.folder, data=s3.uri("nowhere"))
+
+
+@pytest.mark.slow
+def test_a_search_on_data_at_addresses_is_reproduced_from_there_and_from_here(
+    s3: Server, search_here: Search, pictures: Path, tmp_path: Path
+) -> None:
+    val = write_pictures(tmp_path / "val", per_class=8)
+    data, elsewhere = store_folder(pictures, s3, "colours"), store_folder(val, s3, "val")
+    found = few(tmp_path / "run", search_here, data=data, val=elsewhere)
+    assert (found.search.data.source, found.search.data.val) == (data, elsewhere)
+    for given in ({"data": data}, {"data": data, "val": elsewhere}, {"data": str(pictures), "val": str(val)}):
+        again = autoft.reproduce(found.folder, **given)
+        assert again.exact
+        assert again.matches
+
+
+def store_folder(folder: Path, s3: Server, name: str) -> str:
+    """Put a folder into the store, and return its address."""
+    store = Store.open(s3.uri(name))
+    for path in folder.rglob("*"):
+        if path.is_file():
+            store.upload(path, str(path.relative_to(folder)))
+    return s3.uri(name)
 
 
 def write_bert(folder: Path, *, seed: int = 1) -> Path:
