@@ -175,12 +175,14 @@ def _run(
             on_tick=watcher.tick,
             on_finished=Pruner(store, ledger, keep=search.keep),
         )
+        remove_watches(store)
         try:
             setup = dataclasses.replace(setup, gpus=first_request(search.resources).gpus)
             run_tune(coordinator, setup, search.resources, folder=folder, interruption=interruption)
         finally:
             _append_clock(writer, clock)
-            remove_watches(store)
+            if store.is_local:
+                remove_watches(store)
     writer.seal()
     winner = ledger.ranking()[0]
     return Outcome(winner=winner, test=coordinator.test or dict((writer.record.test or {}).get("metrics", {})))

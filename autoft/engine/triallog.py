@@ -2,7 +2,9 @@
 
 The watch is `faulthandler`'s own thread: it needs no GIL, so it also ends a trial that hangs inside C code. What it
 writes goes to a file of its own, `TRIAL.hang`, empty unless a hang ended the worker: that is how the driver knows a
-hang, which is not tried again, from a lost worker, which is.
+hang, which is not tried again, from a lost worker, which is. Where the run lies in a store, a thread of Python's sends
+that file and the log there first. One that gets no turn, since C code holds the GIL, sends nothing: such a hang is then
+taken for a lost worker.
 """
 
 import contextlib
@@ -11,8 +13,9 @@ import logging
 import os
 import platform
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +27,8 @@ from autoft.engine.machine import new_scratch_folder
 
 FOLDER = "logs"
 _LINE_BYTES = 200
+TELL_SECONDS = 60.0
+"""How long a store may take to be told of a hang, before the process ends all the same."""
 
 
 def log_name(trial: str) -> str:
@@ -42,14 +47,10 @@ def hang_name(trial: str) -> str:
 
 
 def take_hang(store: Store, trial: str) -> bool:
-    """Return whether a hang ended the trial's worker; moves what it left to the end of the trial's log.
-
-    Where the run folder is not local, what it left is on the worker's machine, and a hang is taken for a lost worker.
-    """
-    if not store.is_local:
-        return False
+    """Return whether a hang ended the trial's worker; moves what it left to the end of the trial's log."""
     trace = _content(store, hang_name(trial))
-    store.delete(hang_name(trial))
+    if trace or store.is_local:
+        store.delete(hang_name(trial))
     if not trace:
         return False
     store.write(
@@ -78,9 +79,7 @@ def preparation(store: Store, trial: str) -> str:
 
 
 def remove_watches(store: Store) -> None:
-    """Remove the watches of workers that were ended from outside, which lie in a local run folder."""
-    if not store.is_local:
-        return
+    """Remove the watches of workers that were ended from outside, or that nobody asked after."""
     for name in store.list(FOLDER):
         if name.endswith(".hang"):
             store.delete(f"{FOLDER}/{name}")
@@ -139,7 +138,13 @@ class TrialLog:
         """Return the watch that ends this process if it hears nothing for `hang_seconds`."""
         if self._hang_file is None:
             raise ValueError("The log is closed.")
-        return Watch(self._hang_file, hang_seconds)
+        return Watch(self._hang_file, hang_seconds, tell=None if self._store.is_local else self._tell)
+
+    def _tell(self) -> None:
+        """Send the log, and then what the watch wrote, to the store; one that fails learns nothing."""
+        with contextlib.suppress(OSError):
+            self._store.write(log_name(self._trial), self._path.read_bytes())
+            self._store.write(hang_name(self._trial), self._hang_path.read_bytes())
 
     def close(self) -> None:
         """Close the files; upload the log where the run folder is not local."""
@@ -159,28 +164,49 @@ class TrialLog:
 class Watch:
     """Ends the process, with a trace of all threads, when `heartbeat` is not called in time."""
 
-    def __init__(self, file: IO[str], hang_seconds: float) -> None:
+    def __init__(self, file: IO[str], hang_seconds: float, *, tell: Callable[[], None] | None = None) -> None:
+        """Watch the trial of this process.
+
+        Args:
+            file: Gets the trace.
+            hang_seconds: What is in time.
+            tell: Called by a thread, once the trace is there, before the process ends; None: there is nobody to tell.
+        """
         self._file = file
         self._seconds = hang_seconds
         self._patience = min(1.0, hang_seconds / 10)
         self._armed_at = 0.0
+        self._tell = tell
+        self._is_over = threading.Event()
 
     def heartbeat(self) -> None:
         """Say that work goes on; cheap, since the alarm is set again once a second at most."""
         now = time.monotonic()
         if now - self._armed_at > self._patience:
             self._armed_at = now
-            faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._file)
+            seconds = self._seconds + (TELL_SECONDS if self._tell is not None else 0.0)
+            faulthandler.dump_traceback_later(seconds, exit=True, file=self._file)
 
     def __enter__(self) -> "Watch":
         self._armed_at = 0.0
         self.heartbeat()
+        if self._tell is not None:
+            threading.Thread(target=self._look, args=(self._tell,), name="watch", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over.set()
         faulthandler.cancel_dump_traceback_later()
+
+    def _look(self, tell: Callable[[], None]) -> None:
+        """Wait for the hang, tell of it and end the process, as `faulthandler` does a little later."""
+        while not self._is_over.wait(self._armed_at + self._seconds - time.monotonic()):
+            if time.monotonic() - self._armed_at >= self._seconds:
+                faulthandler.dump_traceback(self._file)
+                tell()
+                os._exit(1)
 
 
 @contextlib.contextmanager

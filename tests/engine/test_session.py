@@ -11,7 +11,7 @@ from autoft.core.errors import WorkError
 from autoft.core.storage import Store
 from autoft.engine.job import Job, Report, WorkerSpec
 from autoft.engine.session import WorkerSession, WorkerSetup, describe, is_disk_full, spoils_process
-from autoft.engine.triallog import TrialLog, preparation, take_hang
+from autoft.engine.triallog import TrialLog, hang_name, preparation, remove_watches, take_hang
 
 
 def config(**changes):
@@ -118,6 +118,52 @@ def test_silence_ends_the_process_and_leaves_where_it_was(tmp_path):
     assert take_hang(store, "t0001")
     assert not take_hang(store, "t0001")
     assert b"line 9" in store.read("logs/t0001.txt")
+
+
+IN_A_STORE = """
+import re, sys, time
+from autoft.core.storage import Store
+from autoft.engine import triallog
+
+triallog.TELL_SECONDS = 20.0 if sys.argv[2] == "sleep" else 1.0
+log = triallog.TrialLog(Store.open(sys.argv[1]), "t0001")
+log.write("the data are read")
+with log.watch(1.0) as watch:
+    for _ in range(15):
+        time.sleep(0.1)
+        watch.heartbeat()
+    if sys.argv[2] == "sleep":
+        time.sleep(60)
+    else:
+        re.match("(a+)+$", "a" * 40 + "b")  # for hours, and no other thread runs
+"""
+
+
+def test_silence_in_a_search_on_a_store_is_told_there_with_the_log(s3):
+    store = Store.open(s3.uri("run"))
+    before = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", IN_A_STORE, s3.uri("run"), "sleep"], check=False)
+    assert done.returncode == 1
+    assert 2.0 < time.monotonic() - before < 20.0
+    assert take_hang(store, "t0001")
+    assert not take_hang(store, "t0001")
+    log = store.read("logs/t0001.txt")
+    assert b"the data are read\nNo batch was finished in time; the threads were at:\n" in log
+    assert b"line 14" in log
+
+
+@pytest.mark.slow
+def test_silence_that_no_thread_can_tell_a_store_of_ends_the_process_all_the_same(s3):
+    done = subprocess.run([sys.executable, "-c", IN_A_STORE, s3.uri("run"), "match"], check=False, timeout=60)
+    assert done.returncode == 1
+    assert not take_hang(Store.open(s3.uri("run")), "t0001")
+
+
+def test_what_former_watches_left_in_a_store_is_no_sign_of_a_hang(s3):
+    store = Store.open(s3.uri("run"))
+    store.write(hang_name("t0001"), b"the threads were at")
+    remove_watches(store)
+    assert not take_hang(store, "t0001")
 
 
 def test_a_log_that_is_closed_leaves_no_sign_of_a_hang(tmp_path):
