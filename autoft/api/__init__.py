@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from autoft.api.reproduction import Reproduction, reproduce
     from autoft.api.result import Best, SearchResult, load, open_run, replay
     from autoft.api.searching import resume, search, search_for
+    from autoft.api.space_check import check_space
 
 _HOMES = {
     "Best": "result",
@@ -18,6 +19,7 @@ _HOMES = {
     "SearchRequest": "laying",
     "SearchResult": "result",
     "build_experience": "experience",
+    "check_space": "space_check",
     "demo": "demonstration",
     "load": "result",
     "open_run": "result",
@@ -35,6 +37,7 @@ __all__ = [
     "SearchRequest",
     "SearchResult",
     "build_experience",
+    "check_space",
     "demo",
     "load",
     "open_run",

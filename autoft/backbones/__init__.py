@@ -6,7 +6,7 @@ Importing this room, and `locate`, load neither torch nor timm nor transformers.
 from typing import TYPE_CHECKING
 
 from autoft.backbones.brought import weights_of
-from autoft.backbones.locate import locate, needed_files
+from autoft.backbones.locate import check_weights, locate, needed_files
 from autoft.backbones.sources import WeightsSource
 from autoft.backbones.travelling import bring, folder_changes, learn_folders, require_folders
 from autoft.core.jsonable import Json
@@ -19,6 +19,7 @@ __all__ = [
     "WeightsSource",
     "bring",
     "build",
+    "check_weights",
     "folder_changes",
     "learn_folders",
     "locate",

@@ -71,6 +71,16 @@ def needed_files(config: Json) -> Iterator[tuple[str, str | None, WeightsSource]
         yield name, None, files
 
 
+def check_weights(weights: str, name: str) -> None:
+    """Find that the setting `weights` of the backbone `name` can be had: random, or a file or folder that is there.
+
+    Raises:
+        WeightsError: If it cannot; names what is allowed.
+    """
+    if weights != NO_WEIGHTS:
+        given_weights(weights, name)
+
+
 def _given(weights: str, name: str) -> WeightsSource:
     """Return weights that a person gave: at their path, or as the run has brought them along."""
     if not Path(weights).expanduser().exists() and (source := brought(name, weights)):

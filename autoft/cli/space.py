@@ -126,9 +126,9 @@ def check(space: Space, task: Task = None, seed: Seed = 0) -> None:
 
     Exits with 2 and every mistake, each with its line, when there are any.
     """
-    from autoft.space import load_space
+    from autoft import api
 
-    loaded = load_space(space, task=task)
+    loaded = api.check_space(space, task=task)
     lines = [f"{space} is right: a space for {loaded.task}.", *loaded.description.strip().splitlines()]
     lines.append(f"backbones: {', '.join(str(backbone['name']) for backbone in loaded.backbones())}")
     emit_lines([*lines, f"size: {_size(loaded)}", *_samples(loaded, 1, seed)])

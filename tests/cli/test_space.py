@@ -137,6 +137,38 @@ def test_check_gives_every_mistake_with_its_line(file: Path, capsys: pytest.Capt
     assert "vision.yaml:14" in captured.err
 
 
+def test_check_looks_whether_local_weights_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "task: image-classification\n"
+        "backbone:\n"
+        "  choice:\n"
+        "    - {name: timm:resnet18, weights: none}\n"
+        "    - name: timm:resnet50\n"
+        "      weights:\n"
+        "        choice: [there.safetensors, gone.safetensors]\n"
+        "    - {name: timm:resnet34, weights: notes.txt}\n"
+        "batch_size: -1\n"
+    )
+    (tmp_path / "there.safetensors").touch()
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(["space", "check", "own.yaml"]) == 2
+    shown = capsys.readouterr().err
+    assert "batch_size (own.yaml:9) must be " in shown
+    assert (
+        "backbone.weights (own.yaml:7): The weights 'gone.safetensors' of timm:resnet50 do not exist; give the path of "
+        "a file (.safetensors, .pth, .pt, .bin) or folder, or 'none' for random weights." in shown
+    )
+    assert "backbone.weights (own.yaml:8): The weights 'notes.txt' of timm:resnet34 are no .safetensors, " in shown
+    assert "there.safetensors" not in shown.replace("gone.safetensors", "")
+    path.write_text(path.read_text().replace("gone", "there2").replace("notes.txt", "none").replace("-1", "8"))
+    (tmp_path / "there2.safetensors").touch()
+    assert main(["space", "check", "own.yaml"]) == 0
+
+
 def test_a_space_that_is_not_there_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["space", "show", "image-classification/quik"]) == 2
     assert "Did you mean 'image-classification/quick'?" in capsys.readouterr().err
