@@ -23,6 +23,7 @@ from transformers import MODEL_MAPPING
 from autoft.backbones.backbone import watched_paths
 from autoft.backbones.layers import batch_norms, timm_groups
 from autoft.core.entries import backbones as tables
+from autoft.core.errors import first_line
 
 _ATTENTION = re.compile("attn|attention", re.IGNORECASE)
 _log = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ def hf_types() -> Iterator[dict[str, str]]:
             model = found[0] if isinstance(found, tuple) else found
             kind = inputs.get(str(model.main_input_name))
         except (ImportError, ValueError) as error:
-            _log.warning("%s: %s", config.model_type, str(error).strip().splitlines()[0])
+            _log.warning("%s: %s", config.model_type, first_line(error))
             continue
         if kind and not config.sub_configs:
             yield {"model_type": config.model_type, "input": kind}

@@ -12,7 +12,7 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 
 from autoft.backbones.sources import cached_download
 from autoft.core.catalog import Entry
-from autoft.core.errors import WeightsError
+from autoft.core.errors import WeightsError, first_line
 
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 """The error of the client that the hub's library uses, whose name changes with its versions."""
@@ -69,7 +69,7 @@ def _failures_of(hub: str) -> Iterator[None]:
     try:
         yield
     except (_HTTP_ERROR, OSError, URLError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(
             f"The weights '{hub}' cannot be downloaded: {reason}; give a local copy with `weights: PATH`."
         ) from error

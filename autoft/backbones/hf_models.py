@@ -22,7 +22,7 @@ from autoft.backbones.locate import locate, model_files
 from autoft.backbones.sources import WeightsSource
 from autoft.backbones.tensors import Tensors, map_weights, read_tensors, tensors_sha256
 from autoft.core.catalog import Entry
-from autoft.core.errors import ConfigError, WeightsError
+from autoft.core.errors import ConfigError, WeightsError, first_line
 from autoft.core.jsonable import Json
 
 _log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _read_config(entry: Entry, folder: Path) -> PreTrainedConfig:
         # Code that a repository brings along is never run.
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ConfigError(f"{entry.name} is no model that the installed transformers knows: {reason}") from error
     config.dtype = torch.float32
     return config
@@ -158,7 +158,7 @@ def _filled(builder: Builder, config: PreTrainedConfig, tensors: Tensors, source
                 **builder.pooler_arguments(model, config),
             )
         except (RuntimeError, ValueError, LookupError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise WeightsError(f"The weights ({source}) do not fit {builder.name}: {reason}") from error
     mismatched = {str(item[0] if isinstance(item, tuple) else item) for item in info["mismatched_keys"]}
     parts = tuple(f"{part}." for part, _ in encoder.named_children())

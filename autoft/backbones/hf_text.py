@@ -13,7 +13,7 @@ from autoft.backbones.backbone import LayerGroups, num_features
 from autoft.backbones.layers import groups_by_name
 from autoft.backbones.pooling import MeanPooling, make_pooling
 from autoft.core.entries.backbones import DEFAULT_INPUT_SIZE
-from autoft.core.errors import ConfigError
+from autoft.core.errors import ConfigError, first_line
 from autoft.core.jsonable import Json
 
 _IMAGE_DEFAULTS: Json = {"input_size": DEFAULT_INPUT_SIZE, "drop_path": 0.0, "batch_norm": "pretrained"}
@@ -158,7 +158,7 @@ class TextBuilder:
                 tokenizer = Tokenizer.from_str(made.backend_tokenizer.to_str())
         # The tokenizers library raises bare Exception for a file that it cannot read.
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ConfigError(f"The folder '{folder}' of {self.name} holds no fast tokenizer: {reason}") from error
         tokenizer.no_padding()
         tokenizer.no_truncation()

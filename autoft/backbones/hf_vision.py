@@ -12,7 +12,7 @@ from autoft.backbones.backbone import LayerGroups, num_features, watched_paths
 from autoft.backbones.hf_text import takes
 from autoft.backbones.layers import batch_norms, groups_by_name
 from autoft.core.entries.backbones import DEFAULT_MAX_LENGTH
-from autoft.core.errors import ConfigError
+from autoft.core.errors import ConfigError, first_line
 from autoft.core.jsonable import Json
 
 _log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class VisionBuilder:
             try:
                 features = num_features(module, torch.zeros(1, 3, size, size))
             except (RuntimeError, ValueError, LookupError) as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                reason = first_line(error)
                 raise ConfigError(f"{self.name} cannot take pictures of input_size {size}: {reason}") from error
         if self._drop_path > 0 and not called:
             raise ConfigError(

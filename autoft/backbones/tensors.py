@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from autoft.backbones.sources import shards_of, weights_file
 from autoft.core.cache import cache_folder
-from autoft.core.errors import WeightsError
+from autoft.core.errors import WeightsError, first_line
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def read_tensors(path: Path) -> Tensors:
             "(torch.load with weights_only=True); save the state_dict alone, best as .safetensors."
         ) from error
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(f"The weights file '{path}' cannot be read: {reason}") from error
 
 

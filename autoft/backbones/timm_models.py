@@ -13,7 +13,7 @@ from autoft.backbones.timm_pooling import PooledTimm, pooled_timm
 from autoft.backbones.timm_weights import create_loaded, timm_tensors
 from autoft.core import catalog
 from autoft.core.catalog import Entry
-from autoft.core.errors import ConfigError
+from autoft.core.errors import ConfigError, first_line
 from autoft.core.jsonable import Json
 
 _REFUSALS = (RuntimeError, AssertionError, ValueError, LookupError, TypeError)
@@ -151,7 +151,7 @@ def _check(entry: Entry, module: nn.Module, *, size: int, drop_path: float) -> i
 
 
 def _refused_size(entry: Entry, size: int, error: Exception) -> ConfigError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = first_line(error).rstrip(".")
     return ConfigError(
         f"{entry.name} cannot take pictures of input_size {size}: {reason}; its own is {entry.facts['input_size']}."
     )

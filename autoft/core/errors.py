@@ -58,6 +58,11 @@ class Interrupted(AutoftError):
     exit_code = 130
 
 
+def first_line(error: object) -> str:
+    """Return the first line of what an error says, or the error's type if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the allowed name closest to `name`, or "" when none is close."""
     best = closest(name, allowed)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
-from autoft.core.errors import DataError, one_of
+from autoft.core.errors import DataError, first_line, one_of
 
 if TYPE_CHECKING:  # pyarrow's stubs make generic what is not so when it runs
     Column = pa.Array[Any] | pa.ChunkedArray[Any]
@@ -68,7 +68,7 @@ def read_table(path: Path) -> Table:
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:  # UnicodeDecodeError: in the names of columns
         raise DataError(_explained(path, str(error))) from error
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"The table '{path}' cannot be read: {_first_line(error)}") from error
+        raise DataError(f"The table '{path}' cannot be read: {_sentence(error)}") from error
     return finished(content, str(path), path.absolute().parent, from_text=ending in (".csv", ".tsv"))
 
 
@@ -263,9 +263,9 @@ def _explained(path: Path, message: str) -> str:
             f"The table '{path}' is not in UTF-8; convert it, for example with "
             f"`iconv -f latin1 -t utf-8 {path.name} > utf8{path.suffix}`."
         )
-    return f"The table '{path}' cannot be read: {_first_line(message)}"
+    return f"The table '{path}' cannot be read: {_sentence(message)}"
 
 
-def _first_line(error: object) -> str:
-    line = str(error).strip().splitlines()[0].rstrip(".") + "."
+def _sentence(error: object) -> str:
+    line = first_line(error).rstrip(".") + "."
     return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in line)

@@ -14,7 +14,7 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
-from autoft.core.errors import ConfigError, WorkError, nearest
+from autoft.core.errors import ConfigError, WorkError, first_line, nearest
 from autoft.core.jsonable import Json
 from autoft.jobs.address import EXAMPLE, WHERE_TOKENS_LIE, Token, find_token, parse_address, unencrypted
 
@@ -184,8 +184,8 @@ def _probe(url: str, token: Token | None) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise ConfigError(
-            f"The job server at {url} cannot be reached ({_first_line(reason)}); the address is that of the cluster's "
-            f"dashboard, {EXAMPLE}, which a firewall may hide: forward its port over SSH."
+            f"The job server at {url} cannot be reached ({first_line(reason).rstrip('.')}); the address is that of the "
+            f"cluster's dashboard, {EXAMPLE}, which a firewall may hide: forward its port over SSH."
         ) from None
     version = answer.get("ray_version") if isinstance(answer, dict) else None
     if not isinstance(version, str):
@@ -291,7 +291,7 @@ def _asking(server: JobServer, job: str | None = None) -> Iterator[None]:
             "the cluster does."
         ) from None
     except (RuntimeError, ValueError) as error:
-        text = _first_line(error)
+        text = first_line(error).rstrip(".")
         if job is not None and ("404" in text or "does not exist" in text):
             raise server.unknown(job) from None
         raise WorkError(f"The job server at {server.url} refuses: {text}") from None
@@ -318,8 +318,3 @@ def _last_words(message: str) -> str:
     if len(lines) > 1 and "last available logs" in lines[0]:
         return f"{lines[0].partition(', last')[0]}: {lines[-1]}"
     return lines[0] if lines else ""
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -39,11 +39,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
 
 
-def first_line(error: BaseException) -> str:
-    """Return what an error says, in a line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
 def free_memory() -> None:
     """Give back what no tensor holds any more."""
     gc.collect()

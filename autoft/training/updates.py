@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autoft.backbones.checkpointing import checkpoint_gradients
 from autoft.backbones.layers import batch_norms
-from autoft.core.errors import ConfigError
+from autoft.core.errors import ConfigError, first_line
 from autoft.core.seeds import derive_seed
 from autoft.optim import SAM, build_optimizer, build_schedule, peak_lr, set_learning_rate
 from autoft.tasks.losses import as_probabilities
@@ -24,7 +24,6 @@ from autoft.training.kept import keep_states
 from autoft.training.lookout import Lookout
 from autoft.training.memory import (
     Rewinder,
-    first_line,
     free_memory,
     has_learning_statistics,
     is_out_of_memory,
@@ -159,7 +158,7 @@ class Updates:
                 is_known = self.bench.group.is_alone or isinstance(error, RanOutElsewhereError)
                 if not (is_known and is_out_of_memory(error)):
                     raise
-                self._take_less(step, max(map(len, batches)), first_line(error))
+                self._take_less(step, max(map(len, batches)), first_line(error).rstrip("."))
             # Behind the handler: until its end the error holds the tensors of the pass.
             self.optimizer.zero_grad(set_to_none=True)
             free_memory()
