@@ -32,7 +32,7 @@ SHARED = {
 """The environment of every process; hosts have what autoft needs, and not autoft."""
 
 LOOKS = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "3000"}
-"""For the head. By arithmetic, not measured: who hangs up is lost after 5 s, who is silent after 20; else 15 and 65."""
+"""For the head. By arithmetic: who hangs up is lost after 5 s, who is silent after 20; else 15 and 65 (65 measured)."""
 
 
 class Site:
