@@ -96,15 +96,7 @@ def submit(
             rich_help_panel=options.CLUSTER,
         ),
     ] = "python",
-    follow: Annotated[
-        bool,
-        typer.Option(
-            "--follow",
-            "-f",
-            help="Watch the job until it ends; Ctrl-C only stops watching, and exits with 130.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = False,
+    follow: options.Follow = False,
 ) -> None:
     """Run a search as a job on a Ray cluster, from anywhere that its dashboard can be reached.
 
@@ -142,15 +134,7 @@ def status(
     *,
     address: Address,
     token_file: TokenFile = None,
-    follow: Annotated[
-        bool,
-        typer.Option(
-            "--follow",
-            "-f",
-            help="Watch the job until it ends; Ctrl-C only stops watching, and exits with 130.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = False,
+    follow: options.Follow = False,
     form: Annotated[
         str,
         typer.Option(
@@ -188,15 +172,7 @@ def logs(
     *,
     address: Address,
     token_file: TokenFile = None,
-    follow: Annotated[
-        bool,
-        typer.Option(
-            "--follow",
-            "-f",
-            help="Go on until the job ends; Ctrl-C only stops watching, and exits with 130.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = False,
+    follow: options.FollowLog = False,
     trial: Annotated[
         str | None,
         typer.Option(

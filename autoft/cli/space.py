@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from autoft.space.size import Size
     from autoft.space.tree import Block
 
-Space = Annotated[str, typer.Argument(metavar="SPACE", help="A shipped space (`autoft list spaces`) or a YAML file.")]
 Task = Annotated[
     str | None,
     typer.Option(metavar="TASK", help="For a space that does not say its task.", show_default="the space's"),
@@ -26,7 +25,7 @@ _FORMS = ("tree", "yaml", "json", "table")
 
 
 def show(
-    space: Space,
+    space: options.Space,
     *,
     task: Task = None,
     samples: Annotated[
@@ -121,7 +120,7 @@ def _draw_augmentations(space: "SearchSpace", out: Path, picture: Path | None, s
     say(f"{out} is written: {count}, each the picture and {contact_sheet.COLUMNS} draws (seed {seed}).")
 
 
-def check(space: Space, task: Task = None, seed: Seed = 0) -> None:
+def check(space: options.Space, task: Task = None, seed: Seed = 0) -> None:
     """Check a space; say its size, and show a sample.
 
     Exits with 2 and every mistake, each with its line, when there are any.
