@@ -1,14 +1,13 @@
 """A run is brought home: file by file, each published whole, what is here and unchanged not again."""
 
 import contextlib
-import json
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoft.api.folder import read_search
@@ -16,6 +15,7 @@ from autoft.core.configs import SearchConfig
 from autoft.core.errors import ConfigError, FormatError, WorkError
 from autoft.core.paths import local_path
 from autoft.core.storage import Store
+from autoft.jobs.fetch_ledger import FetchLedger, StoredFile
 from autoft.jobs.server import JobServer
 from autoft.jobs.verifying import (
     problems_of_bundle,
@@ -28,8 +28,6 @@ from autoft.jobs.verifying import (
 from autoft.record import read_record
 from autoft.record.lock import WriterLock
 
-LEDGER = ".fetched.jsonl"
-"""In the folder that was fetched into: where the run came from, then each file with its hash."""
 ATTEMPTS = 6
 """How often what a running search changes under the hand is tried."""
 PAUSE_SECONDS = 0.2
@@ -57,17 +55,6 @@ class Fetched:
     """Whether the search has written RUN/best."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _File:
-    """A file as it lies in the storage, or as it came from there."""
-
-    name: str
-    bytes: int
-    changed: int
-    """When, in nanoseconds since 1970."""
-    sha256: str = ""
-
-
 class _Moved(Exception):
     """That a running search has changed or removed what was to be read."""
 
@@ -92,7 +79,7 @@ def fetch(
     source = Store.open(run)
     search = read_search(source, run)
     target = local_path(out)
-    ledger = _Ledger.open(target, source, run)
+    ledger = FetchLedger.open(target, source, run)
     target.mkdir(parents=True, exist_ok=True)
     ledger.begin(source)
     lock = WriterLock(Store.open(target).within("results"))
@@ -108,70 +95,10 @@ def fetch(
         lock.release()
 
 
-@dataclass(slots=True)
-class _Ledger:
-    """What was fetched into a folder, a line a file; a line that is torn counts for nothing."""
-
-    path: Path
-    files: dict[str, _File] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, target: Path, source: Store, run: str) -> "_Ledger":
-        """Read what was fetched into `target` before.
-
-        Raises:
-            ConfigError: If it holds something that was not fetched from there.
-        """
-        path = target / LEDGER
-        if not path.is_file():
-            if target.is_symlink() or (target.exists() and not target.is_dir()):
-                raise ConfigError(f"The folder '{target}' to fetch into is a file or a link; give a new folder.")
-            there = target.iterdir() if target.is_dir() else ()
-            if any(not entry.name.startswith(".") for entry in there):
-                raise ConfigError(f"The folder '{target}' to fetch into is not empty; give a new one.")
-            return cls(path)
-        ledger = cls(path)
-        first, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-        origin = None
-        with contextlib.suppress(ValueError, AttributeError):
-            origin = json.loads(first).get("run")
-        if origin != source.path():
-            raise ConfigError(f"The folder '{target}' holds the run of '{origin}', not of '{run}'; give a new one.")
-        for line in lines:
-            with contextlib.suppress(ValueError, TypeError):
-                values = json.loads(line)
-                if "removed" in values:
-                    ledger.files.pop(values["removed"], None)
-                else:
-                    ledger.files[values["name"]] = _File(**values)
-        return ledger
-
-    def begin(self, source: Store) -> None:
-        """Write it anew, with what still counts."""
-        lines = [json.dumps({"run": source.path()}), *(json.dumps(asdict(file)) for file in self.files.values())]
-        partial = self.path.with_suffix(".part")
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        partial.replace(self.path)
-
-    def add(self, file: _File) -> None:
-        """Note a file that has come."""
-        self.files[file.name] = file
-        self._append(asdict(file))
-
-    def remove(self, name: str) -> None:
-        """Note that a file is gone."""
-        if self.files.pop(name, None) is not None:
-            self._append({"removed": name})
-
-    def _append(self, values: dict[str, object]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(values)}\n")
-
-
 class _Fetch:
     """One fetch."""
 
-    def __init__(self, source: Store, run: str, target: Path, ledger: _Ledger, report: Report | None) -> None:
+    def __init__(self, source: Store, run: str, target: Path, ledger: FetchLedger, report: Report | None) -> None:
         self._source = source
         self._run = run
         self._target = target
@@ -224,7 +151,7 @@ class _Fetch:
                     "that; give a new folder."
                 )
 
-    def _listing(self, section: str = "") -> list[_File]:
+    def _listing(self, section: str = "") -> list[StoredFile]:
         """Return the files of the run, or of a folder of it, by name.
 
         Raises:
@@ -235,7 +162,7 @@ class _Fetch:
             if any(part.startswith(".") and part != ".." for part in name.split("/")):
                 continue
             self._refuse_foreign(name)
-            found.append(_File(name=name, bytes=int(info.size), changed=int(info.mtime_ns or 0)))
+            found.append(StoredFile(name=name, bytes=int(info.size), changed=int(info.mtime_ns or 0)))
         return found
 
     def _refuse_foreign(self, name: str) -> None:
@@ -249,13 +176,13 @@ class _Fetch:
                 if place.is_symlink():
                     raise FormatError(f"'{self._run}' is no run of autoft's: '{name}' in it is a link.")
 
-    def _bring_settled(self, files: Iterable[_File]) -> None:
+    def _bring_settled(self, files: Iterable[StoredFile]) -> None:
         """Bring files that a running search may replace, each as it is at one moment; those that vanish are let go."""
         with ThreadPoolExecutor(THREADS) as pool:
             for done in [pool.submit(self._settled, file) for file in files]:
                 done.result()
 
-    def _settled(self, file: _File) -> None:
+    def _settled(self, file: StoredFile) -> None:
         for pause in _pauses():
             try:
                 self._bring(file)
@@ -268,7 +195,7 @@ class _Fetch:
                 file = again[0]
         raise WorkError(f"'{file.name}' of '{self._run}' changes faster than it can be read; fetch again later.")
 
-    def _bring(self, file: _File, *, into: Path | None = None) -> None:
+    def _bring(self, file: StoredFile, *, into: Path | None = None) -> None:
         """Bring a file, unless it is here and unchanged.
 
         Raises:
@@ -292,12 +219,12 @@ class _Fetch:
             partial.unlink(missing_ok=True)
         with self._lock:
             if into is None:
-                self._ledger.add(_File(name=file.name, bytes=size, changed=file.changed, sha256=sha256))
+                self._ledger.add(StoredFile(name=file.name, bytes=size, changed=file.changed, sha256=sha256))
             self._num_new += 1
             self._new_bytes += size
         self._tell(size)
 
-    def _is_here(self, file: _File) -> bool:
+    def _is_here(self, file: StoredFile) -> bool:
         known, place = self._ledger.files.get(file.name), self._target / file.name
         return (
             known is not None
@@ -322,7 +249,7 @@ class _Fetch:
     def _checkpoint(self, trial: str) -> list[str]:
         """Bring the checkpoints of a trial, which a running search replaces; return what stays wrong with them."""
         name = f"checkpoints/{trial}"
-        before: list[_File] | None = None
+        before: list[StoredFile] | None = None
         problems: list[str] = []
         for pause in _pauses():
             listing = self._listing(name)
@@ -374,13 +301,13 @@ class _Fetch:
                 self._make_folder((self._target / file.name).parent)
                 sha256 = sha256_of(staged)
                 staged.replace(self._target / file.name)
-                self._ledger.add(_File(name=file.name, bytes=file.bytes, changed=file.changed, sha256=sha256))
+                self._ledger.add(StoredFile(name=file.name, bytes=file.bytes, changed=file.changed, sha256=sha256))
         for old in [name for name in self._ledger.files if _section(name) == "results"]:
             if old not in {file.name for file in files}:
                 self._remove(old)
         _clear(staging)
 
-    def _stage_record(self, staging: Path) -> list[_File]:
+    def _stage_record(self, staging: Path) -> list[StoredFile]:
         """Bring the record's files into a folder of their own; those that are here already by a link."""
         _clear(staging)
         files = self._listing("results")
@@ -400,7 +327,7 @@ class _Fetch:
                 done.result()
         return files
 
-    def _remove_vanished(self, listing: Iterable[_File]) -> None:
+    def _remove_vanished(self, listing: Iterable[StoredFile]) -> None:
         """Remove what was fetched before and is there no more, such as checkpoints of pruned trials."""
         there = {file.name for file in listing}
         for name in [name for name in self._ledger.files if name not in there and _section(name) != "results"]:

@@ -17,7 +17,7 @@ from autoft.core.storage import Store, joined
 from autoft.data import open_dataset, prepare
 from autoft.data.run_rows import RunRows
 from autoft.jobs import Fetched, fetch
-from autoft.jobs.fetching import LEDGER
+from autoft.jobs.fetch_ledger import LEDGER
 from autoft.jobs.verifying import _problems_of_rows
 from autoft.record import RecordWriter, read_record
 from tests.s3 import Request, Server
