@@ -31,6 +31,7 @@ from autoft.strategies.base import (
 )
 from autoft.strategies.costs import epoch_cost
 from autoft.strategies.finalists import confirm, is_confirming, judge, searching
+from autoft.strategies.one_thread import one_thread
 from autoft.strategies.prior import from_portfolio
 from autoft.strategies.promise import why_no_more
 
@@ -59,7 +60,11 @@ class Composite:
     scheduler: Scheduler
 
     def next(self, history: History) -> Decision:
-        """Return the next decision; the same for equal histories."""
+        """Return the next decision; the same for equal histories, on any number of cores."""
+        with one_thread():
+            return self._next(history)
+
+    def _next(self, history: History) -> Decision:
         if not history.confirm:
             return self._search(history)
         standing = next((view for view in history.standing if view.kind == "confirm"), None)

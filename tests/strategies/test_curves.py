@@ -2,10 +2,12 @@ import statistics
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from autoft.core.errors import ConfigError
 from autoft.strategies import Composite, Continue, Pause, Start
 from autoft.strategies.asha import AshaPromote
+from autoft.strategies.curve_model import CurveModel
 from autoft.strategies.curves import CONSIDERED, MOST_LEARNED, Curves
 from autoft.strategies.random import Random
 from autoft.strategies.simulate import simulate
@@ -51,6 +53,21 @@ def test_of_new_trials_each_fifth_is_a_draw_once_the_model_chooses(done):
     starts = [d for d in done.decisions if isinstance(d, Start) and d.kind == "trial"]
     drawn = [place for place, start in enumerate(starts) if "is a draw" in start.reason]
     assert drawn == [19, 24, 29, 34, 39]
+
+
+def test_the_cores_of_a_machine_decide_no_digit_of_what_is_expected(monkeypatch):
+    predict, found = CurveModel.predict, {1: [], 2: []}
+    for cores, expected in found.items():
+
+        def watched(model, *points, expected=expected):
+            expected.append(predict(model, *points))
+            return expected[-1]
+
+        monkeypatch.setattr(CurveModel, "predict", watched)
+        with threadpool_limits(cores, user_api="blas"):
+            simulate(both(), history(space=SPACE, trials=100, epochs=27, slots=4), accuracy_curve)
+    assert len(found[1]) == len(found[2]) > 100
+    assert all(np.array_equal(one, other) for one, other in zip(found[1], found[2], strict=True))
 
 
 def test_a_trial_without_a_finite_value_is_stopped():
