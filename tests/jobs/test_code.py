@@ -1,11 +1,15 @@
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 import autoft
+from autoft.__main__ import NEEDED
 from autoft.core.errors import ConfigError
 from autoft.jobs import code
 from autoft.jobs.code import staged
@@ -33,6 +37,30 @@ def test_what_travels_is_autoft_with_its_spaces_and_its_version_and_nothing_else
         )
         assert done.stdout.split() == [autoft.__version__, str(folder / "autoft" / "__init__.py"), "True"], done.stderr
     assert not folder.exists()
+
+
+def test_where_packages_are_not_installed_one_sentence_says_which() -> None:
+    with staged("package", None) as folder:
+        done = subprocess.run(
+            [sys.executable, "-S", "-P", "-m", "autoft", "resume", "s3://bucket/run"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PYTHONPATH": str(folder)},
+        )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Error: The Python {sys.executable} of ")
+    assert f" lacks {', '.join(NEEDED)}; " in line
+    assert line.endswith("or name the Python that has it: `autoft submit --python COMMAND`.")
+
+
+def test_all_that_autoft_depends_on_is_looked_for() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    depends = {re.split(r"[\[<>=]", given)[0] for given in project["dependencies"]}
+    assert {name.lower().replace("_", "-") for needed in NEEDED for name in packages_distributions()[needed]} == depends
+    assert len(NEEDED) == len(depends)
 
 
 def test_the_same_code_has_the_same_name_and_one_changed_byte_another(tmp_path: Path) -> None:
