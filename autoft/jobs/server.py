@@ -1,6 +1,7 @@
 """A cluster's job server, asked by Ray's own client; every way in which it may refuse is one sentence."""
 
 import contextlib
+import http.client
 import importlib.util
 import json
 import logging
@@ -181,6 +182,8 @@ def _probe(url: str, token: Token | None) -> str:
         if error.code in (401, 403):
             raise _refused(url, token) from None
         raise _no_server(url, f"it answers with {error.code}") from None
+    except http.client.HTTPException:
+        raise _no_server(url, "it does not speak HTTP") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise ConfigError(
@@ -235,7 +238,7 @@ def _differences(url: str, token: Token | None, ray_there: str) -> Iterator[str]
     except urllib.error.HTTPError as error:
         error.close()
         answer = None
-    except (OSError, ValueError):  # what it says is only for a warning
+    except (OSError, ValueError, http.client.HTTPException):  # what it says is only for a warning
         answer = None
     data = answer.get("data") if isinstance(answer, dict) else None
     python_there = str((data or {}).get("pythonVersion") or "")
@@ -313,8 +316,12 @@ def _info(details: Any) -> JobInfo | None:
 
 
 def _last_words(message: str) -> str:
-    """Return Ray's message as one line: of a failure, the last line that the job printed."""
-    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
+    """Return Ray's message as one line: of a failure, the last line that the job printed.
+
+    Ray's own line, which names the entrypoint, may lie behind what the shell said of it.
+    """
+    stripped = [line.strip() for line in message.splitlines()]
+    lines = [line for line in stripped if line and not line.startswith("Running entrypoint for job ")]
     if len(lines) > 1 and "last available logs" in lines[0]:
         return f"{lines[0].partition(', last')[0]}: {lines[-1]}"
     return lines[0] if lines else ""

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from autoft.core.errors import ConfigError
 from autoft.jobs import server as jobs_server
-from autoft.jobs.server import connect
+from autoft.jobs.server import RUN_KEY, connect
 from tests.jobs.servers import answering, listening
 
 TOKEN = "c0ffee" * 8
@@ -59,6 +60,19 @@ def test_what_is_no_job_server_is_told_from_one(answer: Callable[[Any], None]) -
         connect(url)
 
 
+def test_what_does_not_speak_http_is_no_job_server() -> None:
+    def speak(request: Any) -> None:
+        request.wfile.write(b"\x00\x00\x18\x04\x00\n")
+        request.close_connection = True
+
+    with listening(speak) as url, pytest.raises(ConfigError) as refused:
+        connect(url)
+    assert str(refused.value) == (
+        f"What listens at {url} is no Ray job server (it does not speak HTTP); the address is that of the cluster's "
+        "dashboard, http://HEAD:8265, on a cluster with `ray[default]` installed."
+    )
+
+
 def test_a_token_does_not_follow_a_redirection(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text(TOKEN)
     seen = []
@@ -82,6 +96,35 @@ def test_where_nobody_listens_is_said() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(ConfigError, match=rf"^The job server at {url} cannot be reached \(.*refused\)"):
             connect(url)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Job finished successfully.", "Job finished successfully."),
+        (
+            (
+                "Job entrypoint command failed with exit code 1, last available logs (truncated to 20,000 chars):\n"
+                "Running entrypoint for job a: python -m autoft resume s3://b/r --address auto\nError: There is no x.\n"
+            ),
+            "Job entrypoint command failed with exit code 1: Error: There is no x.",
+        ),
+        (  # the shell's own line, unbuffered, is there before Ray's
+            (
+                "Job entrypoint command failed with exit code 127, last available logs (truncated to 20,000 chars):\n"
+                "/bin/sh: 1: nopython: not found\nRunning entrypoint for job a: nopython -m autoft resume s3://b/r\n"
+            ),
+            "Job entrypoint command failed with exit code 127: /bin/sh: 1: nopython: not found",
+        ),
+    ],
+)
+def test_a_failed_jobs_message_ends_with_the_last_line_that_it_printed(message: str, said: str) -> None:
+    job = SimpleNamespace(
+        submission_id="a", status="FAILED", metadata={RUN_KEY: "s3://b/r"}, start_time=1, end_time=2, message=message
+    )
+    info = jobs_server._info(job)
+    assert info is not None
+    assert info.message == said
 
 
 def test_a_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
