@@ -80,7 +80,7 @@ def opened(uri: str) -> tuple[fs.FileSystem, fs.FileSystem, str]:
     except ConfigError:
         raise
     except (ValueError, OSError) as error:
-        raise ConfigError(f"Cannot open the folder '{uri}': {str(error).rstrip('.')}.") from error
+        raise ConfigError(_not_opened(uri, error)) from error
     root = root.rstrip("/")
     if not root:
         raise ConfigError(f"'{uri}' names no folder; give one, such as {parts.scheme}://bucket/folder.")
@@ -104,7 +104,7 @@ def require_answer(uri: str, filesystem: fs.FileSystem, root: str) -> None:
     except StorageError as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
-        raise ConfigError(f"Cannot open the folder '{uri}': {str(error).rstrip('.')}.") from error
+        raise ConfigError(_not_opened(uri, error)) from error
     _answered.add(asked)
 
 
@@ -154,6 +154,16 @@ def patiently(uri: str, call: Callable[[], T]) -> T:
                 ) from error
         time.sleep(pause * _draws.uniform(0.5, 1.0))
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _not_opened(uri: str, error: Exception) -> str:
+    said = f"Cannot open the folder '{uri}': {str(error).rstrip('.')}."
+    if not _UNREACHABLE.search(said):
+        return said
+    return (
+        f"{said} Look at this machine's network, and where the store is not Amazon's own, at its address in "
+        "AWS_ENDPOINT_URL or in the name: ?endpoint_override=HOST:PORT&scheme=http."
+    )
 
 
 def _denied(uri: str, reason: str) -> str:

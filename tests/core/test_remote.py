@@ -154,7 +154,10 @@ def test_a_bucket_that_is_removed_is_said(store: Store, s3: Server) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
 def test_where_nobody_listens_that_is_said_at_once(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"Cannot open the folder 's3://bucket/run.*': .* curlCode: [67], "):
+    with pytest.raises(
+        ConfigError,
+        match=r"Cannot open the folder 's3://bucket/run.*': .* curlCode: [67], .*\. Look at .* AWS_ENDPOINT_URL",
+    ):
         Store.open(f"s3://bucket/run?endpoint_override={host}&scheme=http")
 
 
