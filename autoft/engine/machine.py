@@ -110,12 +110,18 @@ def reach(address: str) -> str:
     """Return "host:port" of the cluster that `address` means, after its port has answered.
 
     Raises:
-        ConfigError: If the address is none, is of a Ray client (ray://), or nobody listens there.
+        ConfigError: If the address is none, is of a Ray client (ray://) or a job server (http://), or nobody listens
+            there.
     """
     if address.startswith("ray://"):
         raise ConfigError(
             f"The address '{address}' is a Ray client's, which is not supported; from outside a cluster use "
             "`autoft submit --address http://HEAD:8265 -- search ...`, on one of its machines '--address auto'."
+        )
+    if address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"The address '{address}' is a job server's; from outside a cluster use `autoft submit --address {address} "
+            "-- search ...`, on one of its machines '--address auto'."
         )
     found = _current_cluster() if address == "auto" else address
     host, _, port = found.rpartition(":")

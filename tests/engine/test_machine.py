@@ -46,6 +46,16 @@ def test_a_ray_client_address_is_refused_with_the_way_to_go():
         reach("ray://head:10001")
 
 
+@pytest.mark.parametrize("address", ["http://head:8265", "https://head"])
+def test_a_job_servers_address_is_refused_with_the_way_to_go(address):
+    with pytest.raises(ConfigError) as refused:
+        reach(address)
+    assert str(refused.value) == (
+        f"The address '{address}' is a job server's; from outside a cluster use `autoft submit --address {address} -- "
+        "search ...`, on one of its machines '--address auto'."
+    )
+
+
 @pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:ray", "head:0", "head:70000"])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(ConfigError, match="neither 'auto' nor 'host:port'"):
