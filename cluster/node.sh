@@ -17,6 +17,11 @@ FILES=~/autoft
 SHARED=/mnt/autoft
 METADATA=${METADATA:-http://169.254.169.254}
 
+usage() {
+    echo "usage: node.sh install|add PACKAGE...|share|mount HEAD_IP|keep COMMAND...|told|notice|leave" >&2
+    exit 2
+}
+
 packages() {
     local tries=30
     until sudo apt-get -qq update; do # a machine that has just booted may be updating itself
@@ -41,6 +46,10 @@ install_driver() {
 }
 
 add() {
+    if [[ ! -x ~/uv/bin/uv ]]; then
+        echo "There is no ~/uv to add $* with; 'node.sh install' makes it." >&2
+        exit 1
+    fi
     ~/uv/bin/uv pip install --quiet --python ~/venv --compile-bytecode \
         --constraint "$FILES/constraints.txt" --overrides "$FILES/overrides.txt" "$@"
 }
@@ -157,14 +166,15 @@ leave() {
     done
 }
 
-case "${1:-}" in
-    install) install ;;
-    add) add "${@:2}" ;;
-    share) share ;;
-    mount) mount_shared "${2:?node.sh mount needs the address of the head}" ;;
-    keep) keep "${@:2}" ;;
-    told) told ;;
-    notice) notice ;;
-    leave) leave ;;
-    *) echo "usage: node.sh install|add PACKAGE...|share|mount HEAD_IP|keep COMMAND...|told|notice|leave" >&2 && exit 2 ;;
+case "${1:-} $#" in
+    "install 1") install ;;
+    "add 1" | "keep 1" | "mount 1") usage ;;
+    "add "*) add "${@:2}" ;;
+    "share 1") share ;;
+    "mount 2") [[ -n $2 ]] || usage && mount_shared "$2" ;;
+    "keep "*) keep "${@:2}" ;;
+    "told 1") told ;;
+    "notice 1") notice ;;
+    "leave 1") leave ;;
+    *) usage ;;
 esac

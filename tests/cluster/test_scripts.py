@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -35,6 +36,31 @@ def test_a_script_without_its_arguments_says_them(script: str) -> None:
     done = run("bash", CLUSTER / script)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["mounts", "mount", "mount ''", "mount a b", "add", "keep", "install now", "told x"]
+)
+def test_a_line_that_node_sh_does_not_take_ends_with_the_lines_that_it_does(arguments: str) -> None:
+    done = run("bash", CLUSTER / "node.sh", *shlex.split(arguments))
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("usage: node.sh install|add PACKAGE...|share|mount HEAD_IP|")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("add boto3", "There is no ~/uv to add boto3 with; 'node.sh install' makes it."),
+        ("install", "There must be one autoft-*.whl in {home}/autoft/dist; cluster/README.md says how to make it."),
+    ],
+)
+def test_what_node_sh_lacks_on_the_machine_is_said_in_one_sentence(
+    arguments: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = run("bash", CLUSTER / "node.sh", *shlex.split(arguments))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said.format(home=tmp_path) + "\n")
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
