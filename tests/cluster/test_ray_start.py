@@ -26,6 +26,8 @@ def calls() -> dict[str, list[str]]:
             given = {"head": "true", **group["rayStartParams"]} if "groupName" not in group else group["rayStartParams"]
             flags = [f"--{key}" if value == "true" else f"--{key}={value}" for key, value in given.items()]
             found[f"{name} {group.get('groupName', 'head')}"] = flags
+    for number, line in enumerate(re.findall(r"^ray start (.+)$", (CLUSTER / "README.md").read_text(), re.M)):
+        found[f"readme {number}"] = shlex.split(line)
     script = (CLUSTER / "slurm.sh").read_text().replace("\\\n", " ")
     (common,) = re.findall(r'ray start "\$@" (.+) &$', script, re.M)
     common = re.sub(r'"\$\{?SLURM\w+(:-\d+)?\}?"', "1", common)
@@ -41,7 +43,7 @@ CALLS = calls()
 
 
 def test_every_start_is_among_them() -> None:
-    assert len(CALLS) == 2 * len(CLOUDS) + 2 * 3 + 2
+    assert len(CALLS) == 2 * len(CLOUDS) + 2 * 3 + 2 + 2
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -34,8 +34,15 @@ def test_no_line_calls_a_command_that_does_not_exist() -> None:
     assert called <= commands
 
 
+def test_every_ray_that_it_starts_asks_for_the_token() -> None:
+    blocks = [block for block in re.findall(r"^```\n(.*?)^```", README, re.M | re.S) if "ray start" in block]
+    assert len(blocks) == 2
+    for block in blocks:
+        assert re.match(r"export RAY_AUTH_MODE=token[ \n]", block)
+
+
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", README):
         assert (CLUSTER / target).exists(), target
 
 
@@ -52,5 +59,5 @@ def test_every_file_that_a_line_takes_is_there() -> None:
 
 
 def test_it_says_what_forgetting_costs_on_each() -> None:
-    assert README.count("**What it costs to forget that.**") == 2
+    assert README.count("**What it costs to forget that.**") == 3
     assert "what it costs to forget it is your share" in README
