@@ -221,7 +221,8 @@ def _current_cluster() -> str:
         return given
     if not CURRENT_CLUSTER.exists():
         raise ConfigError(
-            "The address 'auto' means the Ray cluster of this machine, and there is none; start one with "
-            "`ray start --head`, or leave the address out; a resume takes '--address local' to do without."
+            f"The address 'auto' means the Ray cluster of this machine, and there is none in {CURRENT_CLUSTER.parent}; "
+            "start one with `ray start --head`, give the 'host:port' of one that was started with another --temp-dir, "
+            "or leave the address out; a resume takes '--address local' to do without."
         )
     return CURRENT_CLUSTER.read_text().strip()

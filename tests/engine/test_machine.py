@@ -65,8 +65,13 @@ def test_what_is_no_address_is_refused(address):
 def test_auto_without_a_cluster_is_refused(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("autoft.engine.machine.CURRENT_CLUSTER", tmp_path / "none")
-    with pytest.raises(ConfigError, match="there is none"):
+    with pytest.raises(ConfigError) as refused:
         reach("auto")
+    assert str(refused.value) == (
+        f"The address 'auto' means the Ray cluster of this machine, and there is none in {tmp_path}; start one with "
+        "`ray start --head`, give the 'host:port' of one that was started with another --temp-dir, or leave the address "
+        "out; a resume takes '--address local' to do without."
+    )
 
 
 def test_auto_is_the_address_that_ray_start_left(monkeypatch, tmp_path):
