@@ -69,8 +69,8 @@ def test_auto_without_a_cluster_is_refused(monkeypatch, tmp_path):
         reach("auto")
     assert str(refused.value) == (
         f"The address 'auto' means the Ray cluster of this machine, and there is none in {tmp_path}; start one with "
-        "`ray start --head`, give the 'host:port' of one that was started with another --temp-dir, or leave the address "
-        "out; a resume takes '--address local' to do without."
+        "`ray start --head`, give the 'host:port' of one that was started with another --temp-dir, or leave the "
+        "address out; a resume takes '--address local' to do without."
     )
 
 
