@@ -182,14 +182,14 @@ def _probe(url: str, token: Token | None) -> str:
         if error.code in (401, 403):
             raise _refused(url, token) from None
         raise _no_server(url, f"it answers with {error.code}") from None
-    except http.client.HTTPException:
-        raise _no_server(url, "it does not speak HTTP") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise ConfigError(
             f"The job server at {url} cannot be reached ({first_line(reason).rstrip('.')}); the address is that of the "
             f"cluster's dashboard, {EXAMPLE}, which a firewall may hide: forward its port over SSH."
         ) from None
+    except http.client.HTTPException:  # a connection that was closed at once is an OSError as well
+        raise _no_server(url, "it does not speak HTTP") from None
     version = answer.get("ray_version") if isinstance(answer, dict) else None
     if not isinstance(version, str):
         raise _no_server(url, "it answers something else")
@@ -291,7 +291,7 @@ def _asking(server: JobServer, job: str | None = None) -> Iterator[None]:
     except (requests.RequestException, ConnectionError) as error:
         raise WorkError(
             f"The job server at {server.url} does not answer any more ({type(error).__name__}); the job goes on if "
-            "the cluster does."
+            "the cluster does, and its run can be read, fetched and resumed from where it lies."
         ) from None
     except (RuntimeError, ValueError) as error:
         text = first_line(error).rstrip(".")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from autoft.core.errors import ConfigError
+from autoft.core.errors import ConfigError, WorkError
 from autoft.jobs import server as jobs_server
 from autoft.jobs.server import RUN_KEY, connect
-from tests.jobs.servers import answering, listening
+from tests.jobs.servers import answering, job_server, listening
 
 TOKEN = "c0ffee" * 8
 
@@ -125,6 +125,29 @@ def test_a_failed_jobs_message_ends_with_the_last_line_that_it_printed(message: 
     info = jobs_server._info(job)
     assert info is not None
     assert info.message == said
+
+
+def test_a_forwarded_port_with_nobody_behind_it_is_no_other_kind_of_server() -> None:
+    # ssh takes the connection and closes it.
+    def hang_up(request: Any) -> None:
+        request.close_connection = True
+
+    with (
+        listening(hang_up) as url,
+        pytest.raises(ConfigError, match=r"cannot be reached \(Remote end closed connection without response\); the"),
+    ):
+        connect(url)
+
+
+def test_a_server_that_goes_away_is_said_with_what_is_left() -> None:
+    with listening(job_server([])) as url:
+        server = connect(url)
+    with pytest.raises(WorkError) as lost:
+        server.jobs()
+    assert str(lost.value) == (
+        f"The job server at {url} does not answer any more (ConnectionError); the job goes on if the cluster does, and "
+        "its run can be read, fetched and resumed from where it lies."
+    )
 
 
 def test_a_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
