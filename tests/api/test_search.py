@@ -289,6 +289,7 @@ def test_two_metrics_keep_a_front_and_a_limit_leaves_out_the_backbone_that_break
     assert 0 <= fronts[-1]["hypervolume"] <= 1
 
 
+@pytest.mark.slow
 def test_an_object_of_rays_decides_and_a_resume_asks_for_an_equal_one(search_here: SearchHere) -> None:
     from ray.tune.schedulers import MedianStoppingRule
 

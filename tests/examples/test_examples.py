@@ -4,6 +4,8 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 from tests.conftest import write_pictures, write_texts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -24,6 +26,7 @@ def test_pictures_searches_a_folder(ray_cluster: None, tmp_path: Path) -> None:
     assert [row.trial for row in result.record.trials] == ["p01", "p02", "t0001"]
 
 
+@pytest.mark.slow
 def test_own_space_searches_and_reproduces(ray_cluster: None, tmp_path: Path) -> None:
     table = write_texts(tmp_path / "reviews.csv", per_class=20)
     result = load("own_space").main(str(table), str(tmp_path / "run"), trials=1, epochs=1)
