@@ -276,9 +276,15 @@ class Rewriter:
         if store.is_local:
             weakref.finalize(self, _remove, self._spare, self._former)
 
-    def write(self, *parts: bytes | memoryview) -> None:
-        """Write the file whole, of `parts` one after another: a reader sees the old content or the new."""
+    def write(self, *parts: bytes | memoryview, after: Callable[[], None] = lambda: None) -> None:
+        """Write the file whole, of `parts` one after another: a reader sees the old content or the new.
+
+        Args:
+            parts: Its content.
+            after: Called before it is published, which is not done if that raises.
+        """
         if not self._store.is_local:
+            after()
             self._store.write(self._name, *parts)
             return
         _make_folder(self._target.parent)
@@ -286,6 +292,7 @@ class Rewriter:
             with os.fdopen(os.open(self._spare, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as file:
                 file.writelines(parts)
                 file.truncate()
+            after()
             with contextlib.suppress(OSError):  # no version yet, or a disk where a file has one name alone
                 os.link(self._target, self._former)
             self._spare.replace(self._target)

@@ -5,6 +5,7 @@ It is published whole, by one request to an object store: a kill leaves the form
 
 import io
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,23 +48,41 @@ class Checkpoints:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._last = Rewriter(store, file_name("last"))
+        self._saving: Future[None] | None = None
 
     def save(self, slot: Slot, tensors: Mapping[str, Tensor], about: Json) -> None:
-        """Publish a checkpoint in the place of the one before.
+        """Publish a checkpoint in the place of the one before: the best by a thread, the last not before that is done.
 
         The best one survives a power cut. The last one, which every epoch writes, need not: what is lost of it is
         trained again.
 
         Args:
             slot: Which one.
-            tensors: By name.
+            tensors: By name; not to be changed until `settle` returns.
             about: What JSON says of them.
         """
-        parts = _file_of(tensors, about)
         if slot == "best":
-            self.store.write(file_name(slot), *parts)
+            self.settle()
+            pool = ThreadPoolExecutor(1, thread_name_prefix="autoft-best")
+            self._saving = pool.submit(lambda: self.store.write(file_name(slot), *_file_of(tensors, about)))
+            pool.shutdown(wait=False)
         else:
-            self._last.write(*parts)
+            try:
+                # Whoever goes on from the last one takes the best to be as new.
+                self._last.write(*_file_of(tensors, about), after=self.settle)
+            finally:
+                self.settle()
+
+    def settle(self) -> None:
+        """Wait for the best one.
+
+        Raises:
+            OSError: If the disk refused it.
+            StorageError: If the store did.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def load(self, slot: Slot) -> Checkpoint | None:
         """Return the published checkpoint, or None where there is none that is whole."""

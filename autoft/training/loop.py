@@ -115,6 +115,7 @@ class Trial:
         self._results.append(result.reported())
         if status == "running" and self.bench.group.is_first:
             self._save_last()
+        self._checkpoints.settle()
         watch.lap("checkpoint")
         self._idle_since = time.perf_counter()
         return dataclasses.replace(result, seconds=watch.seconds, timings={**watch.timings, WAIT: waited})

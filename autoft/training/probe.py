@@ -76,7 +76,9 @@ class Probe:
         is_finite = metrics["val_loss"] is not None
         state = head_state(bench)
         about = {"epoch": 1, "metrics": metrics}
-        Checkpoints(self._store).save("best", state, about)
+        checkpoints = Checkpoints(self._store)
+        checkpoints.save("best", state, about)
+        checkpoints.settle()
         watch.lap("checkpoint")
         return EpochResult(
             epoch=1,
