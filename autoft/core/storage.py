@@ -89,7 +89,7 @@ class Store:
         return int(info.size) if info.type == fs.FileType.File else None
 
     def read(self, name: str, *, offset: int = 0) -> bytes:
-        """Return a file's bytes from `offset` on.
+        """Return a file's bytes from `offset` on; none where it is shorter, as one that is just written anew may be.
 
         Raises:
             FileNotFoundError: If there is none.
@@ -97,9 +97,11 @@ class Store:
 
         def read() -> bytes:
             with self.filesystem.open_input_file(self.path(name)) as file:
-                if offset:
-                    file.seek(offset)
-                return bytes(file.read())
+                size = file.size()
+                if offset >= size:
+                    return b""
+                file.seek(offset)
+                return bytes(file.read(size - offset))
 
         return self._patiently(read)
 

@@ -40,6 +40,15 @@ def test_sizes_are_those_of_the_files_of_one_folder(kind: str, tmp_path: Path):
     assert store.sizes("folder") == {"c": 24}
 
 
+@pytest.mark.parametrize("kind", ["local disk", "memory"])
+def test_nothing_is_read_behind_the_end_of_a_file(kind: str, tmp_path: Path):
+    store = Store.open(tmp_path / "run") if kind == "local disk" else Store(fs._MockFileSystem(), "bucket/run", False)
+    store.write("journal", b"short")
+    assert store.read("journal", offset=3) == b"rt"
+    assert store.read("journal", offset=5) == b""
+    assert store.read("journal", offset=9) == b""
+
+
 def test_a_sweep_removes_what_was_never_published_and_nothing_else(tmp_path: Path):
     store = Store.open(tmp_path)
     for name in (".best.json.a1b2_3c4", "best.json", ".gitignore", ".DS_Store", ".hidden/.x.a1b2c3d4"):
