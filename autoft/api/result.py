@@ -11,7 +11,7 @@ from autoft.core.errors import ConfigError, WorkError, nearest
 from autoft.core.jsonable import Json
 from autoft.core.metrics import Objective, parse_objective
 from autoft.core.storage import Store, joined
-from autoft.record import Record, leaderboard, read_record
+from autoft.record import Record, is_left, leaderboard, read_record
 from autoft.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ class SearchResult:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what the search has recorded since."""
-        self.record: Record = read_record(self._store)
+        """Read what the search has recorded since; trials that were under way when it ended are `interrupted`."""
+        is_over = is_left(self._store)  # before the record is read: what is recorded until the end counts
+        record = read_record(self._store)
+        self.record: Record = record.at_rest() if is_over or record.has_ended else record
 
     @cached_property
     def space(self) -> SearchSpace:

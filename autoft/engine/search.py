@@ -180,7 +180,7 @@ def _run(
             setup = dataclasses.replace(setup, gpus=first_request(search.resources).gpus)
             run_tune(coordinator, setup, search.resources, folder=folder, interruption=interruption)
         finally:
-            _append_clock(writer, clock)
+            _append_end(writer, clock)
             if store.is_local:
                 remove_watches(store)
     writer.seal()
@@ -272,7 +272,8 @@ def _append_start(writer: RecordWriter, clock: Clock, slots: int, budget: Budget
     writer.flush()
 
 
-def _append_clock(writer: RecordWriter, clock: Clock) -> None:
+def _append_end(writer: RecordWriter, clock: Clock) -> None:
     with contextlib.suppress(OSError):
         writer.append({"event": "clock", "seconds": clock.seconds_used})
+        writer.append({"event": "end"})
         writer.flush()

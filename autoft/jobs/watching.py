@@ -18,7 +18,7 @@ from autoft.engine.triallog import log_name
 from autoft.engine.watcher import Watcher
 from autoft.jobs.server import JobInfo, JobServer
 from autoft.jobs.submitting import STOP_SECONDS
-from autoft.record import Record, RecordReader, follow
+from autoft.record import Record, RecordReader, follow, is_left
 from autoft.space import SearchSpace
 
 POLL_SECONDS = 2.0
@@ -72,23 +72,37 @@ class RunWatch:
     def __init__(self, run: str) -> None:
         """Follow the run in the folder `run`, which need not be there yet."""
         self._run = run
+        self._store: Store | None = None
         self._search: SearchConfig | None = None
         self._space: SearchSpace | None = None
         self._reader: RecordReader | None = None
 
-    def look(self, stage: str) -> Progress:
+    def look(self, stage: str, *, ended: float | None = None) -> Progress:
         """Return how far the search is.
+
+        Args:
+            stage: What is being done now.
+            ended: When the job that searched ended, in seconds since 1970; None: it has not.
 
         Raises:
             UserError: If the run is not there, or cannot be read from here.
             OSError: If the storage refuses.
         """
-        if self._search is None or self._space is None or self._reader is None:
-            store = Store.open(self._run)
-            self._search = read_search(store, self._run)
+        if self._store is None or self._search is None or self._space is None or self._reader is None:
+            self._store = Store.open(self._run)
+            self._search = read_search(self._store, self._run)
             self._space = SearchSpace.from_json(self._search.space)
-            self._reader = follow(store)
-        return snapshot(self._search, self._space, self._reader.refresh(), stage=stage)
+            self._reader = follow(self._store)
+        is_over = is_left(self._store)  # before the record is read: what is recorded until the end counts
+        record = self._reader.refresh()
+        if is_over or record.has_ended or _ended_with(record, ended):
+            record = record.at_rest()
+        return snapshot(self._search, self._space, record, stage=stage)
+
+
+def _ended_with(record: Record, ended: float | None) -> bool:
+    """Return whether the last search of a record ended with a job that ended then: no other has gone on with it."""
+    return ended is not None and all(search["time"] <= ended for search in record.searches[-1:])
 
 
 def snapshot(search: SearchConfig, space: SearchSpace, record: Record, *, stage: str) -> Progress:
@@ -117,7 +131,7 @@ def status(job: str, server: JobServer, *, watch: RunWatch | None = None) -> Job
     """
     info = server.info(job)
     try:
-        progress = (watch or RunWatch(info.run)).look(info.state)
+        progress = (watch or RunWatch(info.run)).look(info.state, ended=info.ended if info.has_ended else None)
     except (UserError, OSError) as error:
         return JobStatus(info=info, progress=None, note=f"The run cannot be read from here: {error}")
     return JobStatus(info=info, progress=progress, note="")

@@ -1,5 +1,6 @@
 """What happened in a search: one writer journals it, readers follow it, and it becomes the leaderboard."""
 
+from autoft.record.lock import is_left
 from autoft.record.model import Decision, Record, TrialRow
 from autoft.record.ranking import leading, winner
 from autoft.record.reader import RecordReader, follow, read_events, read_record
@@ -12,6 +13,7 @@ __all__ = [
     "RecordWriter",
     "TrialRow",
     "follow",
+    "is_left",
     "leading",
     "read_events",
     "read_record",

@@ -21,6 +21,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "places": ("slots", "workers"),
     "front": ("trials", "hypervolume"),
     "clock": ("seconds",),
+    "end": (),
 }
 """The keys that each kind of event must hold besides `seq`, `time` and `event`; it may hold more."""
 

@@ -68,6 +68,7 @@ class Fold:
         self._searches: list[Json] = []
         self._notes: list[str] = []
         self._seconds_used = 0.0
+        self._has_ended = False
         self._test: Json | None = None
         self._last_seq = 0
         self._decisions: list[SealedTable | Json] = []
@@ -85,6 +86,7 @@ class Fold:
             searches=tuple(self._searches),
             notes=tuple(self._notes),
             seconds_used=self._seconds_used,
+            has_ended=self._has_ended,
             test=self._test,
             last_seq=self._last_seq,
             decision_sources=tuple(self._decisions),
@@ -102,19 +104,16 @@ class Fold:
             case "trial" | "config" | "status":
                 self._add_trial_event(event)
             case "epoch":
-                result = EpochResult.from_json(event["result"], where="the record")
-                self._recent_epochs.append((event["trial"], result))
-                trial = self._changed(event["trial"])
-                trial.curve.append(result)
-                self._add_last_epoch(trial, result.status, result.reason, event["seq"])
-                if result.config is not None:
-                    trial.config = result.config
+                self._add_epoch(event)
             case "decision":
                 self._decisions.append(event)
                 if event["action"] == "continue" and event["trial"] in self._trials:
                     self._changed(event["trial"]).until_epoch = event["until_epoch"]
             case "search":
                 self._searches.append({key: value for key, value in event.items() if key not in ("event", "seq")})
+                self._has_ended = False
+            case "end":
+                self._has_ended = True
             case "test":
                 self._test = {"trial": event["trial"], "metrics": event["metrics"]}
             case "note":
@@ -179,6 +178,15 @@ class Fold:
                 trial.config = event["config"]
             case "status":
                 trial.set_status(event["status"], event["reason"], event["seq"])
+
+    def _add_epoch(self, event: Json) -> None:
+        result = EpochResult.from_json(event["result"], where="the record")
+        self._recent_epochs.append((event["trial"], result))
+        trial = self._changed(event["trial"])
+        trial.curve.append(result)
+        self._add_last_epoch(trial, result.status, result.reason, event["seq"])
+        if result.config is not None:
+            trial.config = result.config
 
     def _add_last_epoch(self, trial: _Trial, status: str, reason: str, seq: int) -> None:
         if status in _STATUS_OF_END:

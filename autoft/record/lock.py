@@ -1,11 +1,16 @@
-"""That a run has one writer at a time: a lock on a local disk, claims on an object store; readers need neither."""
+"""That a run has one writer at a time: a lock on a local disk, claims on an object store; readers need neither.
+
+Whoever wants to know whether there is a writer asks the system about the lock, and takes none.
+"""
 
 import json
 import os
 import platform
 import re
 import secrets
+import struct
 import sys
+import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +21,12 @@ from autoft.core.storage import Store
 
 if sys.platform != "win32":
     import fcntl
+
+_NAME = ".lock"
+_own: set[tuple[int, int, int]] = set()
+"""Locks that this process holds: its number, which a child of it does not share, and the file's device and inode."""
+_own_lock = threading.Lock()
+"""Held while the file of a lock is opened or closed: closing it anywhere in a process frees that process's lock."""
 
 
 class WriterLock:
@@ -31,22 +42,82 @@ class WriterLock:
         if not store.is_local or sys.platform == "win32":
             return
         Path(store.path()).mkdir(parents=True, exist_ok=True)
-        handle = os.open(store.path(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            # POSIX record locks are not handed to children, so workers that outlive a killed driver hold nothing.
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise ConfigError(
-                f"Another process is writing the run in {store.path()}; wait until it ends, or stop it."
-            ) from error
+        with _own_lock:
+            handle = os.open(store.path(_NAME), os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                # POSIX record locks are not handed to children, so workers that outlive a killed driver hold nothing.
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(handle)
+                raise ConfigError(
+                    f"Another process is writing the run in {store.path()}; wait until it ends, or stop it."
+                ) from error
+            _own.add(_key(os.fstat(handle)))
         self._handle = handle
+
+    def sign(self) -> None:
+        """Write into the lock which machine's processes can be asked about it."""
+        if self._handle is not None:
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, canonical_json({"host": platform.node(), "process": os.getpid()}).encode(), 0)
 
     def release(self) -> None:
         """Let go of the lock; twice is no error."""
         if self._handle is not None:
-            os.close(self._handle)
+            with _own_lock:
+                _own.discard(_key(os.fstat(self._handle)))
+                os.close(self._handle)
             self._handle = None
+
+
+def is_left(store: Store) -> bool:
+    """Return whether it is certain that nobody searches in the run in the folder `store`; locks and writes nothing.
+
+    It is where the last writer was on this machine, and does not hold its lock any more. On an object store, where
+    there is none, and from another machine, which not every shared disk tells of locks, it is never certain.
+    """
+    if not store.is_local or not sys.platform.startswith(("linux", "darwin")):
+        return False
+    path = Path(store.within("results").path(_NAME))
+    with _own_lock:
+        try:
+            if _key(path.stat()) in _own:
+                return False
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            return _signed_here(os.read(handle, 4096)) and not _is_held(handle)
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
+
+
+def _key(status: os.stat_result) -> tuple[int, int, int]:
+    return os.getpid(), status.st_dev, status.st_ino
+
+
+def _signed_here(content: bytes) -> bool:
+    try:
+        who = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(who, dict) and who.get("host") == platform.node()
+
+
+def _is_held(handle: int) -> bool:
+    """Return whether another process holds the lock of the open file `handle`, in the form of the C struct flock."""
+    if sys.platform == "win32":
+        return True
+    if sys.platform == "darwin":
+        form, kind = struct.Struct("@qqihh"), 3
+        asked = form.pack(0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET)
+    else:
+        form, kind = struct.Struct("@hhqqi4x"), 0
+        asked = form.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    found: int = form.unpack(fcntl.fcntl(handle, fcntl.F_GETLK, asked))[kind]
+    return found != fcntl.F_UNLCK
 
 
 _CLAIM = re.compile(r"writer-(\d{6})-[0-9a-f]{8}\.json")

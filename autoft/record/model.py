@@ -1,5 +1,6 @@
 """What a record says, as immutable values: the trials with their curves, the decisions, the budget used."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class TrialRow:
     trial: str
     kind: TrialKind
     status: TrialStatus
-    """`running` from its start until an end is recorded."""
+    """`running` from its start until an end is recorded; see `Record.at_rest`."""
     reason: str
     """In words, for the status."""
     until_epoch: int | None
@@ -121,6 +122,8 @@ class Record:
     notes: tuple[str, ...]
     seconds_used: float
     """Wall clock so far, added up over resumes."""
+    has_ended: bool
+    """Whether the search, or its last resume, has written that it ends, done or not; one that was killed has not."""
     test: Json | None
     """`trial` and `metrics` of the final test, once it is made."""
     last_seq: int
@@ -156,6 +159,13 @@ class Record:
     def by_name(self) -> Mapping[str, TrialRow]:
         """The trials by their names."""
         return {row.trial: row for row in self.trials}
+
+    def at_rest(self) -> "Record":
+        """Return it as it stands while nobody searches: what was running is interrupted."""
+        trials = tuple(
+            dataclasses.replace(row, status="interrupted") if row.status == "running" else row for row in self.trials
+        )
+        return dataclasses.replace(self, trials=trials)
 
 
 def _parsed(source: str | Mapping[str, Any]) -> Json:

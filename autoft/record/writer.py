@@ -53,6 +53,7 @@ class RecordWriter:
         self._lock = WriterLock(self._store)
         self._claim = None if self._store.is_local else Claim(self._store)
         try:
+            self._lock.sign()
             self._durable_seq = self._recover()
         except BaseException:
             self._lock.release()

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from autoft.api import open_run
 from autoft.api.folder import write_search
 from autoft.cli import main
 from autoft.core.configs import Budget, DataSpec, EpochResult, Resources, SearchConfig, StrategyConfig, TrialConfig
+from autoft.core.recipe import complete
 from autoft.core.storage import Store
 from autoft.record import RecordWriter
 from autoft.space import Choice, LogUniform, SearchSpace
@@ -51,9 +53,9 @@ def recorded(folder: Path, *, trials: bool = True) -> Path:
         ):
             reason = f"The first {kind} shows what the default is worth, before anything is searched for."
             decision = {"number": number, "action": "start", "trial": trial, "until_epoch": 1, "reason": reason}
-            config = TrialConfig(
-                task=search.task, data={}, recipe={"finetune": {"mode": kind}}, epochs=3, metrics=("accuracy",), seed=0
-            )
+            mode = "probe" if kind == "probe" else "full"
+            recipe = complete({"backbone": {"name": "timm:resnet18"}, "finetune": {"mode": mode}}, task=search.task)
+            config = TrialConfig(task=search.task, data={}, recipe=recipe, epochs=3, metrics=("accuracy",), seed=0)
             result = EpochResult(
                 epoch=1, metrics={"val_accuracy": value}, seconds=1.5, status="completed", is_best=True, reason=""
             )
@@ -146,6 +148,27 @@ def test_the_log_of_a_search_that_has_not_begun_is_empty(tmp_path: Path, capsys:
 def test_an_unknown_trial_is_refused_with_the_nearest(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["log", run, "--trial", "t001"]) == 2
     assert "There is no trial 't001' in this run. Did you mean 't0001'?" in capsys.readouterr().err
+
+
+def test_a_trial_that_was_under_way_when_the_search_ended_is_interrupted(
+    run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = {"trial": "t0002", "kind": "trial", "assignment": {}, "until_epoch": 1}
+    config = open_run(run).record.by_name["t0001"].config.to_json()
+    with RecordWriter(Store.open(run)) as writer:
+        writer.append({"event": "trial", **start, "config": config})
+        writer.flush()
+        assert open_run(run).record.by_name["t0002"].status == "running"
+    assert main(["leaderboard", run, "--format", "json"]) == 0
+    assert {row["trial"]: row["status"] for row in json.loads(capsys.readouterr().out)} == {
+        "p01": "probe",
+        "t0001": "completed",
+        "t0002": "interrupted",
+    }
+    assert main(["log", run, "--trial", "t0002"]) == 0
+    assert capsys.readouterr().out == "t0002 is interrupted\n"
+    board = open_run(run).leaderboard()
+    assert board.set_index("trial").status["t0002"] == "interrupted"
 
 
 @pytest.mark.parametrize("command", ["leaderboard", "log", "resume"])

@@ -222,6 +222,7 @@ def test_ctrl_c_ends_a_search_in_seconds_and_a_resume_goes_on_from_the_checkpoin
     watching.join()
     assert time.monotonic() - sent[0] < 60.0  # an epoch of the second takes 600
     record = read_record(store)
+    assert record.has_ended
     assert statuses(store) == {"p01": "probe", "t0001": "running", "t0002": "running"}
     done = len(record.by_name["t0001"].epochs)
     assert done >= 3
