@@ -187,7 +187,7 @@ def test_a_killed_search_is_resumed_with_all_that_it_knew(
     assert killed.end() == -signal.SIGKILL
     before = board(tmp_path / "run")
     assert epochs(before)["t0001"] >= 1
-    assert [row["status"] for row in before if row["trial"] == "t0001"] == ["interrupted"]
+    assert "running" not in {row["status"] for row in before}
     again = resumed(command, tmp_path / "run")
     record = require_kept(before, tmp_path / "run")
     assert {row.trial: row.status for row in record.trials} == {"p01": "probe", "t0001": "completed"}
