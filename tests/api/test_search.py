@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,9 +164,11 @@ def test_the_same_seed_makes_the_same_decisions_twice(search_here: SearchHere, f
     assert searched() == searched()
 
 
-def test_a_finished_search_resumed_with_nothing_more_to_do_stays_as_it_is(finished: SearchResult) -> None:
-    before = finished.rows()
-    assert autoft.resume(finished.folder).rows() == before
+def test_a_finished_search_resumed_with_nothing_more_to_do_stays_as_it_is(
+    finished: SearchResult, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished.folder, tmp_path / "run")
+    assert autoft.resume(copy).rows() == finished.rows()
 
 
 def test_a_budget_of_seconds_is_kept_within_the_longest_epoch(search_here: SearchHere) -> None:
