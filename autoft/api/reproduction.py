@@ -14,7 +14,7 @@ from autoft.core.errors import ConfigError, FormatError
 from autoft.core.jsonable import Json
 from autoft.core.metrics import parse_objective
 from autoft.core.progress import Listener, Progress
-from autoft.core.storage import Store
+from autoft.core.storage import Store, parent
 from autoft.core.typed import check_types
 from autoft.data import open_dataset, prepare
 from autoft.engine.machine import scratch_folder
@@ -54,7 +54,7 @@ def reproduce(
     metrics must agree within `TOLERANCE`, and `notes` says what differs.
 
     Args:
-        config: A bundle's config.yaml, or a run folder.
+        config: A bundle's config.yaml or a run folder, also where an address names it.
         data: The data, in any form that `search` takes, an address among them; their fingerprint is compared first.
         val: The validation data, if the search was given its own; None: where the search found them.
         test: The test data, likewise.
@@ -67,7 +67,7 @@ def reproduce(
         DataError: If the data cannot be read.
         WorkError: If data at an address cannot be fetched.
     """
-    recorded, reported = _read(config, trial)
+    recorded, reported, run = _read(config, trial)
     if not reported.get("epochs"):
         raise ConfigError(f"'{config}' has no `reported` block, so there is nothing to compare with.")
     if "fingerprint" not in recorded.data:
@@ -85,7 +85,6 @@ def reproduce(
             row = _row("data fingerprint", expected, prepared.fingerprint, "differs")
             return Reproduction(matches=False, exact=True, rows=[row], notes=["These are not the data of the search."])
         store = Store.open(out if out is not None else scratch / "checkpoints")
-        run = _run_of(config)
         with backbones.weights_of(run):
             changed = list(_compare_folder(run, recorded))
             return _train_and_compare(recorded, reported, prepared.path, store, listener, changed=changed)
@@ -184,29 +183,26 @@ def _differences(recorded: TrialConfig, now: Json) -> list[str]:
     return notes
 
 
-def _read(config: str | Path, trial: str | None) -> tuple[TrialConfig, Json]:
+def _read(config: str | Path, trial: str | None) -> tuple[TrialConfig, Json, Store]:
+    """Return a configuration, what it reported, and its run folder, which may have brought its weights along.
+
+    That is the folder itself, or the one that the bundle lies in.
+    """
     from autoft.artifact.bundle import parse_config
 
-    path = Path(config)
-    if Store.open(config).exists("search.yaml"):
+    store = Store.open(config)
+    if store.exists("search.yaml"):
         result = open_run(config)
         chosen = result.trial(trial) if trial is not None else result.best
-        return chosen.configuration, result.reported(chosen.id)
+        return chosen.configuration, result.reported(chosen.id), store
     if trial is not None:
         raise ConfigError(f"--trial goes with a run folder, and '{config}' is none.")
-    if (path / "config.yaml").is_file():
-        path = path / "config.yaml"
-    if not path.is_file():
+    is_folder = store.size("config.yaml") is not None
+    name = "config.yaml" if is_folder else ""
+    if store.size(name) is None:
         raise FormatError(f"There is no configuration '{config}'; a search writes one to RUN/best/config.yaml.")
-    return parse_config(path.read_text(encoding="utf-8", errors="replace"), where=str(config))
-
-
-def _run_of(config: str | Path) -> Store:
-    """Return the run folder of a configuration, which may have brought its weights along: of itself, or of a bundle."""
-    if Store.open(config).exists("search.yaml"):
-        return Store.open(config)
-    path = Path(config).absolute()
-    return Store.open((path if path.is_dir() else path.parent).parent)
+    bundle = store.uri if is_folder else parent(store.uri)
+    return *parse_config(store.read(name).decode("utf-8", "replace"), where=str(config)), Store.open(parent(bundle))
 
 
 def _spec(recorded: TrialConfig, data: Any) -> DataSpec:

@@ -313,6 +313,16 @@ def joined(uri: str, name: str) -> str:
     return f"{base.rstrip('/')}/{quote(name)}{mark}{query}"
 
 
+def parent(uri: str) -> str:
+    """Return what names the folder that holds what a path or URI names; of the topmost, itself."""
+    base, mark, query = uri.partition("?")
+    if "://" not in base:
+        return str(Path(uri).parent)
+    scheme, _, path = base.rstrip("/").partition("://")
+    folder, slash, _ = path.rpartition("/")
+    return f"{scheme}://{(folder or slash) if slash else path}{mark}{query}"
+
+
 def _remove(*paths: Path) -> None:
     for path in paths:
         path.unlink(missing_ok=True)

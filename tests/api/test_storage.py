@@ -11,7 +11,7 @@ import yaml
 import autoft
 from autoft import jobs
 from autoft.core.cache import cache_folder
-from autoft.core.errors import DataError, StorageError
+from autoft.core.errors import ConfigError, DataError, FormatError, StorageError
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from tests.backbones.conftest import TINY, VOCABULARY, write_tokenizer
@@ -98,7 +98,8 @@ def test_weights_of_a_file_that_is_gone_are_those_that_travelled(
     assert weights == {row.config.weights["sha256"] for row in before.record.trials}
     assert len(weights) == 1
     assert len(after.record.trials) == len(before.record.trials) + 1
-    assert autoft.reproduce(s3.uri("run"), data=str(pictures)).matches
+    for name in ("run", "run/best/config.yaml"):
+        assert autoft.reproduce(s3.uri(name), data=str(pictures)).matches
 
 
 @pytest.mark.slow
@@ -144,6 +145,24 @@ def test_the_data_of_a_reproduction_are_fetched_from_their_address(
     assert (row["what"], row["verdict"]) == ("data fingerprint", "differs")
     with pytest.raises(DataError, match=r"^There is no file or folder 's3://bucket-\d+/nowhere\?"):
         autoft.reproduce(local.folder, data=s3.uri("nowhere"))
+
+
+def test_a_configuration_in_storage_is_reproduced_from_its_file_and_from_its_bundle(
+    s3: Server, local: "autoft.SearchResult", pictures: Path
+) -> None:
+    store_folder(Path(local.folder) / "best", s3, "run/best")
+    for name in ("run/best/config.yaml", "run/best"):
+        again = autoft.reproduce(s3.uri(name), data=str(pictures))
+        assert again.exact
+        assert again.matches
+    for name in ("run/best/config.yml", "run"):
+        with pytest.raises(FormatError) as caught:
+            autoft.reproduce(s3.uri(name), data=str(pictures))
+        assert str(caught.value) == (
+            f"There is no configuration '{s3.uri(name)}'; a search writes one to RUN/best/config.yaml."
+        )
+    with pytest.raises(ConfigError, match=r"^There is no bucket 'unknown', which"):
+        autoft.reproduce(s3.uri("run/best/config.yaml", bucket="unknown"), data=str(pictures))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from autoft.core.storage import Store
+from autoft.core.storage import Store, joined, parent
 
 
 def test_an_append_goes_behind_the_given_byte_and_cuts_off_what_lay_beyond(tmp_path: Path):
@@ -56,3 +56,20 @@ def test_a_sweep_removes_what_was_never_published_and_nothing_else(tmp_path: Pat
     store.sweep()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".DS_Store", ".gitignore", ".hidden", "best.json"]
     store.sweep("not there")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("/runs/a/best", "/runs/a"),
+        ("/runs/a?b", "/runs"),
+        ("/config.yaml", "/"),
+        ("s3://bucket/runs/a%20b/?scheme=http&region=x", "s3://bucket/runs?scheme=http&region=x"),
+        ("s3://bucket/config.yaml", "s3://bucket"),
+        ("s3://bucket", "s3://bucket"),
+        ("file:///runs/a", "file:///runs"),
+    ],
+)
+def test_the_folder_above_a_path_or_uri(name: str, folder: str):
+    assert parent(name) == folder
+    assert parent(joined(name, "x")) == name.replace("/?", "?")
