@@ -9,8 +9,6 @@ their epochs brings, and is timed. So a load says how many epochs a second the d
 import argparse
 import contextlib
 import cProfile
-import heapq
-import itertools
 import json
 import math
 import pstats
@@ -19,38 +17,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 from pyarrow import fs
 
-from autoft.core.configs import Budget, DataSpec, EpochResult, Resources, SearchConfig, StrategyConfig
-from autoft.core.jsonable import Json, digest, finite_or_none
-from autoft.core.progress import Progress
-from autoft.core.seeds import generator
-from autoft.core.storage import Rewriter, Store
+from autoft.core.configs import Budget, DataSpec, Resources, SearchConfig, StrategyConfig
+from autoft.core.jsonable import Json, finite_or_none
+from autoft.core.storage import Store
 from autoft.engine.clock import Clock
 from autoft.engine.coordinator import Coordinator
 from autoft.engine.job import Job, Report
 from autoft.engine.keeping import Pruner
-from autoft.engine.ledger import Ledger
 from autoft.engine.search import restore_ledger
-from autoft.engine.watcher import Watcher
 from autoft.record import RecordWriter
 from autoft.space import SearchSpace, load_space
-from autoft.strategies import Decision, History, Strategy, build_strategy
+from autoft.strategies import build_strategy
+from benchmarks.scale_simulated import NUM_EPOCHS, Counted, Workers
+from benchmarks.scale_timed import Stopwatch, TimedLedger, TimedStrategy, TimedWatcher, TimedWriter
 
 SPACE = "image-classification/default"
-NUM_EPOCHS = 27
-"""At most; rungs begin at the first, so that a third of the reports end a trial and start another."""
 TRIALS_PER_WORKER = 4
-EPOCH_SECONDS = 10.0
-"""What an epoch takes a worker, in the median."""
 FILL_SECONDS = 60.0
 """After which no more workers are given their first trial."""
 WARM_SECONDS = 30.0
@@ -87,269 +77,6 @@ def make_search(strategy: str, workers: int, seconds: float | None = None) -> Se
         address=None,
         seed=0,
     )
-
-
-class Stopwatch:
-    """Adds up seconds by what they go to; what is done within something else counts for itself alone."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._part: str | None = None
-        self._since = 0.0
-
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count the block as `name`."""
-        outer = self._part
-        self._switch(name)
-        try:
-            yield
-        finally:
-            self._switch(outer)
-
-    def milliseconds(self, count: int, before: Mapping[str, float] | None = None) -> Json:
-        """Return what each part took of every one of `count`, since it had taken `before`."""
-        earlier = before or {}
-        return {name: 1000 * (spent - earlier.get(name, 0.0)) / count for name, spent in sorted(self.seconds.items())}
-
-    def _switch(self, name: str | None) -> None:
-        now = time.perf_counter()
-        if self._part is not None:
-            self.seconds[self._part] = self.seconds.get(self._part, 0.0) + now - self._since
-        self._part, self._since = name, now
-
-
-class TimedWriter(RecordWriter):
-    """A record whose work is timed."""
-
-    def __init__(self, store: Store, watch: Stopwatch) -> None:
-        self._watch = watch
-        self.num_flushes = self.num_bytes = 0
-        super().__init__(store)
-
-    def append(self, event: Any) -> int:
-        """Take an event."""
-        with self._watch.part("record: events"):
-            return super().append(event)
-
-    def flush(self) -> None:
-        """Make events durable."""
-        self.num_flushes += bool(self._pending)
-        with self._watch.part("record: fsync"):
-            super().flush()
-
-    def seal(self) -> None:
-        """Turn the journal into Parquet files."""
-        with self._watch.part("record: seal"):
-            super().seal()
-
-    def _write_frames(self, frames: bytes) -> None:
-        self.num_bytes += len(frames)
-        super()._write_frames(frames)
-
-
-class Counted(fs.FileSystemHandler):
-    """The local disk as an object store, whose requests are counted."""
-
-    def __init__(self) -> None:
-        self.real = fs.LocalFileSystem()
-        self.requests: Counter[str] = Counter()
-
-    def get_type_name(self) -> str:
-        """Return a name for it."""
-        return "counted"
-
-    def normalize_path(self, path: str) -> str:
-        """Return the path."""
-        return path
-
-    def get_file_info(self, paths: str | list[str]) -> Any:
-        """Ask for files' sizes."""
-        self.requests["head"] += len(paths) if isinstance(paths, list) else 1
-        return self.real.get_file_info(paths)
-
-    def get_file_info_selector(self, selector: fs.FileSelector) -> Any:
-        """List a folder."""
-        self.requests["list"] += 1
-        return self.real.get_file_info(selector)
-
-    def create_dir(self, path: str, recursive: bool) -> None:
-        """Make a folder; an object store has none."""
-        self.real.create_dir(path, recursive=recursive)
-
-    def open_output_stream(self, path: str, metadata: Any) -> Any:
-        """Write a file."""
-        self.requests["put"] += 1
-        return self.real.open_output_stream(path)
-
-    def open_input_file(self, path: str) -> Any:
-        """Read a file."""
-        self.requests["get"] += 1
-        return self.real.open_input_file(path)
-
-    def delete_file(self, path: str) -> None:
-        """Remove a file."""
-        self.requests["delete"] += 1
-        self.real.delete_file(path)
-
-    def delete_dir(self, path: str) -> None:
-        """Remove a folder and all in it."""
-        self.requests["delete"] += 1
-        self.real.delete_dir(path)
-
-    def open_input_stream(self, path: str) -> Any:
-        """Refuse: a record does not ask for it."""
-        raise NotImplementedError(path)
-
-    def open_append_stream(self, path: str, metadata: dict[str, str]) -> Any:
-        """Refuse, as an object store does."""
-        raise NotImplementedError(path)
-
-    def copy_file(self, src: str, dest: str) -> None:
-        """Refuse: a record does not ask for it."""
-        raise NotImplementedError(src)
-
-    def move(self, src: str, dest: str) -> None:
-        """Refuse: a record does not ask for it."""
-        raise NotImplementedError(src)
-
-    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        """Refuse: a record does not ask for it."""
-        raise NotImplementedError(path)
-
-    def delete_root_dir_contents(self) -> None:
-        """Refuse: a record does not ask for it."""
-        raise NotImplementedError
-
-
-class TimedLedger(Ledger):
-    """A ledger whose histories are timed."""
-
-    def __init__(self, search: SearchConfig, watch: Stopwatch) -> None:
-        super().__init__(search)
-        self._watch = watch
-
-    def history(self, *arguments: Any, **named: Any) -> History:
-        """Return what a strategy decides on."""
-        with self._watch.part("ledger"):
-            return super().history(*arguments, **named)
-
-
-@dataclass
-class TimedStrategy:
-    """A strategy whose decisions are timed."""
-
-    strategy: Strategy
-    watch: Stopwatch
-    seconds: list[float] = field(default_factory=list)
-
-    def next(self, history: History) -> Decision:
-        """Return the next decision."""
-        start = time.perf_counter()
-        with self.watch.part("strategy"):
-            decision = self.strategy.next(history)
-        self.seconds.append(time.perf_counter() - start)
-        return decision
-
-
-class TimedWatcher(Watcher):
-    """A live table that is timed."""
-
-    def __init__(self, watch: Stopwatch, **named: Any) -> None:
-        super().__init__(self._listen, **named)
-        self._watch = watch
-        self.tables: list[float] = []
-        self.first_row_at = float("nan")
-
-    def show(self, line: str) -> None:
-        """Hand over a snapshot."""
-        with self._watch.part("snapshot"):
-            super().show(line)
-
-    def _table(self) -> tuple[Json, ...]:
-        start = time.perf_counter()
-        with self._watch.part("table"):
-            rows = super()._table()
-        if not self._rows_are_old:
-            self.tables.append(time.perf_counter() - start)
-        return rows
-
-    def _listen(self, progress: Progress) -> None:
-        if progress.rows and math.isnan(self.first_row_at):
-            self.first_row_at = time.perf_counter()
-
-
-class Workers:
-    """Trials under way on a simulated clock: each epoch's length and value are drawn by the trial's name."""
-
-    def __init__(self, store: Store) -> None:
-        self.now = 0.0
-        self.store = store
-        """Of the checkpoints."""
-        self._flights: list[tuple[float, int, Job, int]] = []
-        self._order = itertools.count()
-        self._draws: dict[str, tuple[float, np.ndarray]] = {}
-
-    def __len__(self) -> int:
-        return len(self._flights)
-
-    def begin(self, job: Job, epoch: int) -> None:
-        """Begin an epoch of a job."""
-        seconds = self._drawn(job.trial)[0] if job.kind == "trial" else 1.0
-        if epoch == job.epochs_recorded + 1 and job.kind == "trial":
-            for name in ("best.safetensors", "last.safetensors"):
-                Rewriter(self.store, f"checkpoints/{job.trial}/{name}").write(b"{}")
-        heapq.heappush(self._flights, (self.now + seconds, next(self._order), job, epoch))
-
-    def next(self) -> tuple[Job, int, str]:
-        """Move to the epoch that ends next; return its job, its number and the report's text."""
-        self.now, _, job, epoch = heapq.heappop(self._flights)
-        if job.kind == "final":
-            return job, epoch, Report(kind="final", trial=job.trial, result={"test_accuracy": 0.5}).to_text()
-        seconds, values = self._drawn(job.trial)
-        last = 1 if job.trial.startswith("p") else job.config["epochs"]
-        filled = job.config | {
-            "weights": {"source": "packaged:weights", "sha256": digest(job.config["recipe"]["backbone"])},
-            "versions": {"python": "3.11.2", "torch": "2.9.0", "timm": "1.0.22", "autoft": "0.1.0"},
-            "execution": {"device": "cpu", "threads": 1, "dtype": "float32", "micro_batch": 32, "eval_batch": 64},
-        }
-        result = EpochResult(
-            epoch=epoch,
-            metrics={
-                "train_loss": 1.0 - values[epoch - 1],
-                "val_loss": 1.1 - values[epoch - 1],
-                "val_accuracy": values[epoch - 1],
-                "val_accuracy_stderr": 0.02,
-                "parameters": 5_000_000 + 1000 * len(job.trial),
-                "latency_ms": 3.5 + seconds / 100,
-                "peak_memory_mb": 800.0 + seconds,
-            },
-            seconds=seconds,
-            status="completed" if epoch == last else "running",
-            reason="its last epoch" if epoch == last else "",
-            is_best=True,
-            timings={
-                "data": 1.0,
-                "forward_backward": seconds - 5,
-                "optimizer": 1.0,
-                "evaluate": 2.0,
-                "checkpoint": 1.0,
-            },
-            learning_rate=1e-3 / epoch,
-            weights_sha256=digest([job.trial, epoch]),
-            config=filled if epoch == job.epochs_recorded + 1 else None,
-        )
-        return job, epoch, Report(kind="epoch", trial=job.trial, result=result.to_json()).to_text()
-
-    def _drawn(self, trial: str) -> tuple[float, np.ndarray]:
-        if trial not in self._draws:
-            rng = generator(0, "scale", trial)
-            height, pace = rng.beta(4, 2), rng.uniform(1, 6)
-            values = height * (1 - np.exp(-np.arange(1, NUM_EPOCHS + 1) / pace)) + 0.01 * rng.standard_normal(
-                NUM_EPOCHS
-            )
-            self._draws[trial] = (EPOCH_SECONDS * float(np.exp(0.5 * rng.standard_normal())), values.round(4).tolist())
-        return self._draws[trial]
 
 
 @dataclass(kw_only=True)

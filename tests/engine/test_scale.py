@@ -7,7 +7,8 @@ import pytest
 from autoft.core.storage import Store
 from autoft.record import read_record
 from benchmarks.scale import measure_board, shortest_epoch, what_gives
-from benchmarks.scale_load import STRATEGIES, TRIALS_PER_WORKER, Stopwatch, measure
+from benchmarks.scale_load import STRATEGIES, TRIALS_PER_WORKER, measure
+from benchmarks.scale_timed import Stopwatch
 
 
 @pytest.mark.parametrize("strategy", ["random+asha", "random+asha-promote"])
