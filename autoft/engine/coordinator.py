@@ -4,21 +4,21 @@ Plain Python without Ray. The binding to Ray Tune calls it from one thread; each
 is decided, durably, before it answers.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Literal
 
-from autoft.core.configs import EpochResult, SearchConfig, TrialConfig, TrialStatus
+from autoft.core.configs import EpochResult, SearchConfig, TrialStatus
 from autoft.core.errors import AutoftError, DiskFullError, StorageError, WorkError
 from autoft.core.jsonable import Json
-from autoft.core.recipe import complete
-from autoft.core.seeds import derive_seed
-from autoft.engine.attempts import MAX_LOSSES, Attempts
+from autoft.engine.attempts import MAX_LOSSES
 from autoft.engine.chronicle import Chronicle, Journal
 from autoft.engine.clock import Clock
+from autoft.engine.final_test import FinalTest
+from autoft.engine.held_back import HeldBack
 from autoft.engine.job import LOW_MEMORY, Job, Report
 from autoft.engine.ledger import Entry, Ledger, final_status
+from autoft.engine.starting import first_config
 from autoft.engine.turns import ArrivalTurns, Turns
 from autoft.space import SearchSpace
 from autoft.strategies import Continue, Decision, Done, History, Pause, Start, Stop, Strategy, TrialView, Wait
@@ -81,12 +81,11 @@ class Coordinator:
         self.ending: Ending = "searching"
         self.fatal: AutoftError | None = None
         self.interrupted = False
-        self.test: Json | None = None
         self._search = search
         self._space = space
         self._strategy = strategy
         self._chronicle = Chronicle(journal, clock, num_decisions=num_decisions)
-        self._tested = tested
+        self._final = FinalTest(tested=tested)
         self._on_change = on_change
         self._on_places = on_places
         self._on_finished = on_finished
@@ -95,11 +94,7 @@ class Coordinator:
         self._to_start: list[str] = []
         self._must_ask = True
         self._time_was_up = False
-        self._final_attempts = Attempts()
-        self._final_in_flight = False
-        self._idle_seconds = 0.0
-        self._worker_seconds = clock.seconds_used * self.workers
-        self._ticked_at = clock.seconds_used
+        self._held_back = HeldBack(clock, workers=self.workers)
         self._take_up()
 
     # What the binding asks.
@@ -118,6 +113,11 @@ class Coordinator:
         self._to_start.remove(trial)
         self.ledger[trial].in_flight = True
         return self.job(trial)
+
+    @property
+    def test(self) -> Json | None:
+        """The metrics of the final test, if it was made in this run."""
+        return self._final.metrics
 
     @property
     def is_over(self) -> bool:
@@ -148,7 +148,7 @@ class Coordinator:
         if report.kind == "final":
             self._tested_winner(report)
             return False
-        if report.kind == "failed" and (report.disk_full or report.store_lost or self._final_in_flight):
+        if report.kind == "failed" and (report.disk_full or report.store_lost or self._final.in_flight):
             self._failed_for_all(report)
             return False
         entry = self.ledger[report.trial]
@@ -179,8 +179,8 @@ class Coordinator:
             return False
         hang = f"no batch finished in {self._search.resources.hang_seconds:g} s"
         if is_final:
-            self._final_attempts.lose(with_node=with_node)
-            if hung or self._final_attempts.failure:
+            self._final.attempts.lose(with_node=with_node)
+            if hung or self._final.attempts.failure:
                 self._give_up(f"The final test of {trial} failed: {hang if hung else reason}.")
             return not self.is_over
         entry = self.ledger[trial]
@@ -398,15 +398,7 @@ class Coordinator:
 
     def _start(self, decision: Start, trial: str) -> None:
         confirmed = None if decision.confirms is None else self.ledger[decision.confirms].config
-        config = TrialConfig(
-            task=self._search.task,
-            data={**dataclasses.asdict(self._search.data), "fingerprint": self._search.fingerprint},
-            recipe=complete(decision.recipe, task=self._search.task),
-            epochs=self._num_epochs(decision) if confirmed is None else confirmed["epochs"],
-            epochs_per_pass=1 if decision.kind == "probe" else self._search.budget.epochs_per_pass,
-            metrics=self._search.metrics,
-            seed=derive_seed(self._search.seed, "trial", trial),
-        ).to_json()
+        config = first_config(self._search, decision, trial=trial, confirmed=confirmed)
         self._chronicle.trial(trial, decision, config)
         view = TrialView(
             trial=trial,
@@ -426,30 +418,22 @@ class Coordinator:
         trials = self._search.budget.trials
         return MANY if trials is None else max(0, trials - self.ledger.num_trials)
 
-    def _num_epochs(self, start: Start) -> int:
-        return 1 if start.kind == "probe" else int(self._search.budget.epochs or 1)
-
     # The end.
 
     def _count_idle(self) -> None:
         """Add up what workers could have done while an answer waited for its turn."""
-        now = self.clock.seconds_used
-        passed = now - self._ticked_at
-        self._worker_seconds += passed * self.workers
-        if self._turns.holds_back:
-            self._idle_seconds += passed * max(0, self.workers - self.ledger.num_in_flight)
-        self._ticked_at = now
+        idle = max(0, self.workers - self.ledger.num_in_flight) if self._turns.holds_back else 0
+        self._held_back.count(workers=self.workers, idle=idle)
 
     def _finish_searching(self) -> None:
         if self._turns.now is not None:
             self._count_idle()
-            idle, whole = self._idle_seconds, self._worker_seconds
-            self.note(f"Keeping the logical order left workers idle for {idle:.1f} of {whole:.1f} s.")
+            self.note(self._held_back.sentence)
         ranking = self.ledger.ranking()
         if not ranking:
             self._chronicle.clock()
             self.stop_for(WorkError(self.ledger.why_none_won()))
-        elif self._tested == ranking[0]:
+        elif self._final.tested == ranking[0]:
             self.ending = "over"
         else:
             self.ending = "testing"
@@ -467,20 +451,16 @@ class Coordinator:
             )
 
     def _final_job(self) -> Job | None:
-        if self._final_in_flight:
+        if self._final.in_flight:
             return None
-        self._final_in_flight = True
-        trial = self.ledger.ranking()[0]
-        entry = self.ledger[trial]
-        self._on_change(f"{trial} is the winner: it is tested on rows that no trial has seen")
-        return Job(
-            kind="final", trial=trial, config=entry.config, epochs=tuple(epoch.to_json() for epoch in entry.epochs)
-        )
+        job = self._final.begin(self.ledger)
+        self._on_change(f"{job.trial} is the winner: it is tested on rows that no trial has seen")
+        return job
 
     def _tested_winner(self, report: Report) -> None:
-        self.test = report.result or {}
-        self._chronicle.test(report.trial, self.test)
-        self._tested = report.trial
+        metrics = report.result or {}
+        self._chronicle.test(report.trial, metrics)
+        self._final.end(report.trial, metrics)
         self.ending = "over"
         self._on_change(f"{report.trial} is tested")
 
