@@ -81,13 +81,15 @@ class Batches:
     Args:
         bench: The trial's.
         num_updates: Of an epoch.
+        fewest: Rows of a batch, at least; so that none has fewer, some may have one more than `batch_size`.
         is_frozen: Whether no weight of the backbone learns in any epoch.
     """
 
-    def __init__(self, bench: Workbench, *, num_updates: int, is_frozen: bool) -> None:
+    def __init__(self, bench: Workbench, *, num_updates: int, fewest: int, is_frozen: bool) -> None:
         recipe = self._recipe = bench.config.recipe
         self._bench = bench
         self._num_updates = num_updates
+        self._fewest = fewest
         self._lengths: Rows | None = None
         self._sample = build_sampling(recipe["sampling"])
         self._augment = build_augmentation(recipe["augmentation"], bench.backbone.preprocessing)
@@ -114,7 +116,8 @@ class Batches:
         sampled = self._sample(bench.dataset.targets("train"), generator(seed, "sampling", number + 1))
         dealt = deal(self._lengths[sampled], self._num_updates * parts, generator(seed, "order", number + 1))
         for places in dealt[part * self._num_updates : (part + 1) * self._num_updates]:
-            yield np.array_split(sampled[places], math.ceil(len(places) / self._recipe["batch_size"]))
+            count = math.ceil(len(places) / self._recipe["batch_size"])
+            yield np.array_split(sampled[places], min(count, max(1, len(places) // self._fewest)))
 
     def loads(self, epoch: int) -> Iterator[list[Loaded]]:
         """Yield the batches of each update; on a GPU the next ones are loaded while it computes."""

@@ -29,7 +29,7 @@ from autoft.training.memory import (
     is_out_of_memory,
     take_less,
 )
-from autoft.training.norms import computed_anew, kept_statistics
+from autoft.training.norms import computed_anew, kept_statistics, refuses_single_rows
 from autoft.training.regularization import Embed, build_regularization, embedded
 from autoft.training.timing import Stopwatch
 from autoft.training.workbench import Workbench
@@ -56,7 +56,8 @@ class Updates:
         self.optimizer = build_optimizer(recipe["optimizer"], plan.groups)
         num_rows, parts = bench.dataset.num_rows("train"), bench.config.epochs_per_pass
         wanted = math.ceil(num_rows / (recipe["batch_size"] * recipe["accumulation"] * parts))
-        self.num_updates = min(wanted, num_rows // parts)
+        self._fewest = self._fewest_rows(min(wanted, num_rows // parts) * parts)
+        self.num_updates = min(wanted, num_rows // (parts * self._fewest))
         """Of an epoch."""
         num_steps = self.num_updates * self._epochs
         self.schedule = build_schedule(recipe["schedule"], num_steps=num_steps)
@@ -69,8 +70,34 @@ class Updates:
         self._loss = bench.task.build_loss(recipe, counts.tolist(), device=device)
         self._class_weights = bench.task.weights_of_mean(recipe, counts.tolist(), device=device)
         self._regularization = build_regularization(recipe["regularization"])
-        self.batches = Batches(bench, num_updates=self.num_updates, is_frozen=self.is_frozen)
+        self.batches = Batches(bench, num_updates=self.num_updates, fewest=self._fewest, is_frozen=self.is_frozen)
         self._forward: Forward = bench.network
+
+    def _fewest_rows(self, num_updates: int) -> int:
+        """Return the rows of a batch, at least: 2 where norms cannot do with one, and there would be such a batch.
+
+        Args:
+            num_updates: Of a pass over the rows, if one row is enough.
+
+        Raises:
+            ConfigError: If no way of dealing the rows avoids it.
+        """
+        num_rows, parts = self.bench.dataset.num_rows("train"), self.bench.config.epochs_per_pass
+        batch_size = self._recipe["batch_size"]
+        updates = {num_rows // num_updates, math.ceil(num_rows / num_updates)}
+        if min(rows // math.ceil(rows / batch_size) for rows in updates) > 1:
+            return 1
+        if not refuses_single_rows(self.bench, self.plan):
+            return 1
+        if batch_size > 1 and num_rows >= 2 * parts:
+            return 2
+        cause, way = "batch_size 1", "a batch_size of 2 or more"
+        if batch_size > 1:
+            cause, way = f"epochs_per_pass {parts} with {num_rows} training rows", "fewer epochs to a pass"
+        raise ConfigError(
+            f"{cause} leaves the batch norms of {self._recipe['backbone']['name']} a single value a channel, which has "
+            f"no variance. Take {way}, larger inputs, or a backbone without batch norms."
+        )
 
     def run(
         self, epoch: int, watch: Stopwatch, *, after_update: Callable[[], None] | None = None
@@ -173,7 +200,9 @@ class Updates:
         Chance is drawn for whole batches, whatever the micro-batch, so that it does not change the result; only where
         the embeddings of a batch are mixed, a micro-batch is a batch of its own.
         """
-        num_rows, rows = sum(map(len, batches)), self.bench.execution.micro_batch_of(step)
+        num_rows = sum(map(len, batches))
+        # Of three rows two pieces would be one of two and one of a single row.
+        rows = max(self.bench.execution.micro_batch_of(step), 3 if self._fewest > 1 else 1)
         if self.batches.mix_embeddings:
             batches = [piece for batch in batches for piece in batch.cut(rows)]
         prepared: Iterable[Prepared] = (

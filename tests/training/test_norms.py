@@ -1,5 +1,6 @@
 """Statistics of batch norms: what training makes of them, a pass that does not count, and an average of weights."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from autoft.backbones.layers import batch_norms
 from autoft.core.configs import TrialConfig
+from autoft.core.errors import ConfigError
 from autoft.core.storage import Store
 from autoft.data import Dataset
 from autoft.training.loop import Trial
 from autoft.training.norms import computed_anew, kept_statistics
 from autoft.training.worker import open_trial
+from tests.conftest import TINY_IMAGE_BACKBONE
 
 SWA = {"name": "swa", "start_fraction": 0.0, "num_snapshots": 6}
 
@@ -154,3 +157,46 @@ def test_kept_statistics_are_as_before_and_the_pass_normalises_by_its_batch() ->
         output = norm(torch.tensor([[0.0], [2.0]]))
     assert output.mean().item() == 0.0
     assert (norm.running_mean.item(), norm.running_var.item(), int(norm.num_batches_tracked)) == (0.0, 1.0, 0)
+
+
+def test_a_batch_size_of_one_whose_norms_see_a_single_value_is_refused_in_a_sentence(
+    make_config: Callable[..., TrialConfig], colours: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_trial(make_config(batch_size=1), colours, store=Store.open(tmp_path))
+    assert str(caught.value) == (
+        "batch_size 1 leaves the batch norms of timm:test_resnet a single value a channel, which has no variance. Take "
+        "a batch_size of 2 or more, larger inputs, or a backbone without batch norms."
+    )
+    config = dataclasses.replace(make_config(batch_size=4), epochs_per_pass=19)
+    with pytest.raises(
+        ConfigError, match=r"^epochs_per_pass 19 with 36 training rows leaves .* fewer epochs to a pass"
+    ):
+        open_trial(config, colours, store=Store.open(tmp_path))
+
+
+def test_no_batch_is_a_single_row_where_norms_would_see_a_single_value(
+    make_config: Callable[..., TrialConfig], colours: Dataset, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(make_config(epochs=5, batch_size=2), epochs_per_pass=5)
+    trial = open_trial(config, colours, store=Store.open(tmp_path))
+    assert isinstance(trial, Trial)
+    dealt = [list(trial._updates.batches.deal(epoch)) for epoch in range(1, 6)]
+    assert [len(updates) for updates in dealt] == [3] * 5
+    batches = [rows for updates in dealt for update in updates for rows in update]
+    assert {len(rows) for rows in batches} == {2, 3}
+    assert sorted(row for rows in batches for row in rows.tolist()) == list(range(36))
+    for epoch in range(1, 6):
+        assert trial.run_epoch().epoch == epoch
+
+
+def test_single_rows_whose_norms_see_many_values_are_trained_on(
+    make_config: Callable[..., TrialConfig], colours: Dataset, tmp_path: Path
+) -> None:
+    backbone = TINY_IMAGE_BACKBONE | {"input_size": 64}
+    trial = open_trial(make_config(epochs=1, batch_size=1, backbone=backbone), colours, store=Store.open(tmp_path))
+    assert isinstance(trial, Trial)
+    norms = batch_norms(trial.bench.network).values()
+    assert all(int(norm.num_batches_tracked or 0) == 0 for norm in norms)  # the trial was opened without a trace
+    assert trial._updates.num_updates == 36
+    assert trial.run_epoch().metrics["train_loss"] is not None
