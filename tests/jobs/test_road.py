@@ -98,6 +98,9 @@ def test_a_search_is_submitted_watched_stopped_resumed_and_brought_home(
     again = head.autoft("stop", job, *at)
     assert again.returncode == 0
     assert "has ended already: stopped." in again.stderr
+    left = json.loads(head.done("status", job, *at, "--format", "json"))["search"]
+    assert left["running"] == 0
+    assert "running" not in {row["status"] for row in left["leaderboard"]}
 
     resumed = head.autoft("submit", *at, "--follow", "--", "resume", run, "--trials", "3")
     assert resumed.returncode == 0, resumed.stderr
