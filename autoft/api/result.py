@@ -41,7 +41,7 @@ class SearchResult:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what the search has recorded since; trials that were under way when it ended are `interrupted`."""
+        """Read what the search has recorded since; trials that were under way when it ended are `paused`."""
         is_over = is_left(self._store)  # before the record is read: what is recorded until the end counts
         record = read_record(self._store)
         self.record: Record = record.at_rest() if is_over or record.has_ended else record

@@ -25,8 +25,7 @@ FINALISTS = 3
 TrialKind = Literal["trial", "probe", "confirm"]
 """What may be on the leaderboard: `confirm` is a trial trained again with another seed."""
 EpochStatus = Literal["running", "completed", "early_stopped", "diverged"]
-TrialStatus = Literal["probe", "completed", "pruned", "paused", "running", "interrupted", "diverged", "failed"]
-"""`interrupted` is never recorded: it is what readers see of a running trial whose search is not under way."""
+TrialStatus = Literal["probe", "completed", "pruned", "paused", "running", "diverged", "failed"]
 
 
 def from_json(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:

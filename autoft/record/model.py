@@ -161,9 +161,9 @@ class Record:
         return {row.trial: row for row in self.trials}
 
     def at_rest(self) -> "Record":
-        """Return it as it stands while nobody searches: what was running is interrupted."""
+        """Return it as it stands while nobody searches: what was running is paused, since a resume takes it up."""
         trials = tuple(
-            dataclasses.replace(row, status="interrupted") if row.status == "running" else row for row in self.trials
+            dataclasses.replace(row, status="paused") if row.status == "running" else row for row in self.trials
         )
         return dataclasses.replace(self, trials=trials)
 

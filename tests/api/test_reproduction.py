@@ -62,7 +62,7 @@ def cut(search_here: SearchHere, tmp_path_factory: pytest.TempPathFactory) -> Se
             keep=NUM_TRIALS + 1,
         )
     left = autoft.open_run(folder)
-    assert left.record.by_name["t0001"].status == "interrupted"
+    assert left.record.by_name["t0001"].status == "paused"
     assert len(left.record.by_name["t0001"].epochs) == 2
     return autoft.resume(folder)
 

@@ -150,7 +150,7 @@ def test_an_unknown_trial_is_refused_with_the_nearest(run: str, capsys: pytest.C
     assert "There is no trial 't001' in this run. Did you mean 't0001'?" in capsys.readouterr().err
 
 
-def test_a_trial_that_was_under_way_when_the_search_ended_is_interrupted(
+def test_a_trial_that_was_under_way_when_the_search_ended_is_paused(
     run: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start = {"trial": "t0002", "kind": "trial", "assignment": {}, "until_epoch": 1}
@@ -163,12 +163,12 @@ def test_a_trial_that_was_under_way_when_the_search_ended_is_interrupted(
     assert {row["trial"]: row["status"] for row in json.loads(capsys.readouterr().out)} == {
         "p01": "probe",
         "t0001": "completed",
-        "t0002": "interrupted",
+        "t0002": "paused",
     }
     assert main(["log", run, "--trial", "t0002"]) == 0
-    assert capsys.readouterr().out == "t0002 is interrupted\n"
+    assert capsys.readouterr().out == "t0002 is paused\n"
     board = open_run(run).leaderboard()
-    assert board.set_index("trial").status["t0002"] == "interrupted"
+    assert board.set_index("trial").status["t0002"] == "paused"
 
 
 @pytest.mark.parametrize("command", ["leaderboard", "log", "resume"])

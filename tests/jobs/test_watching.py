@@ -28,10 +28,10 @@ def status(found: Progress) -> tuple[int, str]:
     return found.trials_running, next(row["status"] for row in found.rows if row["trial"] == "t0002")
 
 
-def test_a_trial_of_a_job_that_has_ended_is_interrupted(run: str) -> None:
+def test_a_trial_of_a_job_that_has_ended_is_paused(run: str) -> None:
     watch = RunWatch(run)
     assert status(watch.look("running")) == (1, "running")
-    assert status(watch.look("stopped", ended=time.time() + 1)) == (0, "interrupted")
+    assert status(watch.look("stopped", ended=time.time() + 1)) == (0, "paused")
 
 
 def test_the_end_of_a_job_says_nothing_of_a_search_that_went_on_after_it(run: str) -> None:
@@ -43,4 +43,4 @@ def test_a_written_end_is_enough(run: str) -> None:
     with RecordWriter(Store.open(run)) as writer:
         writer.append({"event": "end"})
     (Path(run) / "results" / ".lock").unlink()
-    assert status(RunWatch(run).look("running")) == (0, "interrupted")
+    assert status(RunWatch(run).look("running")) == (0, "paused")

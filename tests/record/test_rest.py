@@ -34,7 +34,7 @@ def statuses(store: Store) -> dict[str, str]:
     return {row.trial: row.status for row in (record.at_rest() if left or record.has_ended else record).trials}
 
 
-def test_trials_of_a_killed_process_are_interrupted_and_those_of_a_living_one_run(tmp_path: Path):
+def test_trials_of_a_killed_process_are_paused_and_those_of_a_living_one_run(tmp_path: Path):
     store = Store.open(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -47,7 +47,7 @@ def test_trials_of_a_killed_process_are_interrupted_and_those_of_a_living_one_ru
         process.kill()
         process.wait()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert statuses(store) == {"t0001": "interrupted"}
+    assert statuses(store) == {"t0001": "paused"}
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -60,7 +60,7 @@ def test_a_look_from_the_writers_own_process_finds_it_under_way_and_takes_nothin
         write_flushes(writer, UNDER_WAY)
         assert statuses(store) == {"p01": "probe", "t0001": "running"}
         assert subprocess.run(line, check=True, capture_output=True, text=True).stdout == "running\n"
-    assert statuses(store) == {"p01": "probe", "t0001": "interrupted"}
+    assert statuses(store) == {"p01": "probe", "t0001": "paused"}
 
 
 def test_the_trials_at_rest_are_the_others_unchanged(store: Store):
@@ -71,7 +71,7 @@ def test_the_trials_at_rest_are_the_others_unchanged(store: Store):
         rest = record.at_rest()
     assert {row.trial: row.status for row in rest.trials} == {
         "p01": "probe",
-        "t0001": "interrupted",
+        "t0001": "paused",
         "t0002": "paused",
     }
     assert rest.by_name["t0002"] is record.by_name["t0002"]
@@ -84,7 +84,7 @@ def test_an_end_that_was_written_tells_on_every_store_and_the_next_start_takes_i
         write_flushes(writer, UNDER_WAY)
         assert not read_record(store).has_ended
         write_flushes(writer, [[{"event": "end"}]])
-        assert statuses(store)["t0001"] == "interrupted"
+        assert statuses(store)["t0001"] == "paused"
         writer.seal()
         assert read_record(store).has_ended
     with RecordWriter(store) as writer:
