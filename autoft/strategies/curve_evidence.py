@@ -89,13 +89,14 @@ class Reader:
             return None
         order = thinned(losses_N, limit)
         numbers = numbers_N[order]
+        epochs = rungs_NL[numbers, columns_N[order]]
         assignments = [history.trials[number].assignment for number in numbers.tolist()]
         return Observations(
             rows=encoding.encode(assignments),
             trials=numbers,
-            epochs=rungs_NL[numbers, columns_N[order]],
+            epochs=epochs,
             values=scaled(-losses_N)[order],
-            expected=expected_of(prior, assignments),
+            expected=expected_of(prior, assignments, epochs / history.num_epochs),
         )
 
     def _follow(self, history: History, rungs: tuple[int, ...]) -> None:
@@ -127,9 +128,9 @@ def _grown(rows: np.ndarray, size: int) -> np.ndarray:
     return grown
 
 
-def expected_of(prior: Prior | None, assignments: Sequence[Assignment]) -> np.ndarray:
-    """Return what the prior expects of assignments; 0 where there is none."""
-    return np.zeros(len(assignments)) if prior is None else prior.expected(assignments)
+def expected_of(prior: Prior | None, assignments: Sequence[Assignment], progress_N: np.ndarray) -> np.ndarray:
+    """Return what the prior expects of assignments after shares of the longest training; 0 where there is none."""
+    return np.zeros(len(assignments)) if prior is None else prior.expected(assignments, progress_N)
 
 
 def _standing(history: History, view: TrialView, rungs: tuple[int, ...]) -> Standing:

@@ -31,7 +31,7 @@ class Observations:
     values: np.ndarray
     """The best value up to the epoch, more is better, on a scale with mean 0 and variance 1."""
     expected: np.ndarray
-    """What earlier searches let expect of the configurations, more is better; 0 where there are none."""
+    """What earlier searches let expect of the configurations at the epochs, more is better; 0 where there are none."""
 
     def take(self, chosen: np.ndarray) -> "Observations":
         """Return some of them."""
@@ -61,8 +61,8 @@ class CurveModel:
 
     cov((x, i, t), (x', i', t')) = CONSTANT + COMMON k(t, t') + a m(x, x') (SHARED + (1 - SHARED) k(t, t'))
     + b [i = i'] k(t, t'), where m is Matérn 5/2 with a length a parameter, k(t, t') = exp(-|log t - log t'| / MEMORY),
-    and a, b and the lengths are the hyperparameters. What earlier searches let expect, e(x), is its mean
-    times a slope that is itself uncertain: a mean SLOPE e(x), and SLOPE_SPREAD² e(x) e(x') more of covariance. So the
+    and a, b and the lengths are the hyperparameters. What earlier searches let expect, e(x, t), is its mean
+    times a slope that is itself uncertain: a mean SLOPE e, and SLOPE_SPREAD² e e' more of covariance. So the
     observations say how far it is believed, and the process corrects it where they are near.
 
     References: the slope is an explicit basis function of Rasmussen & Williams, Gaussian Processes for Machine

@@ -36,6 +36,11 @@ NUM_BEST = 5
 """Trials, the best ones, near which new configurations are considered."""
 DRAWN_EVERY = 5
 """Of so many starts one is a draw: what the model finds hopeless is looked at too, where it may be wrong."""
+UNLIKELY = 2.0
+"""Standard deviations by which all options fall short of the target, for a horizon to be doubled.
+
+Without earlier searches it is not: what the model makes of a few curves alone says too little of their ends.
+"""
 NEAREST, FARTHEST = 0.01, 1.0
 """Between them a target lies above the best, in standard deviations of what was seen."""
 
@@ -55,9 +60,10 @@ class Curves(Halving):
 
     A Gaussian process on configuration and curve so far predicts how good every option is after the same cost. That
     cost and the target are drawn for each decision: with little to spend trials that are nearly there win, with much
-    new ones do; a near target favours what is sure, a far one what is uncertain. At each rung a trial is paused unless
-    it is itself the likeliest. When no new trial will start, at each rung no more go on than halving would let. Of
-    `DRAWN_EVERY` new trials one is a draw from the space.
+    new ones do; a near target favours what is sure, a far one what is uncertain. Where earlier searches tell how such
+    trials go on, and nothing is likely to pass the target at that cost, it is doubled: late in a search only what is
+    trained for long can. At each rung a trial is paused unless it is itself the likeliest. When no new trial will
+    start, at each rung no more go on than halving would let. Of `DRAWN_EVERY` new trials one is a draw from the space.
 
     As a searcher alone it suggests the likeliest new configuration; as a scheduler alone it weighs the paused trials
     against new ones of its own.
@@ -215,15 +221,19 @@ class Curves(Halving):
         costs = np.array([*(view.epoch_cost for view in views), *(self._cost(history, one) for one in fresh)])
         usual = self._reader.usual_cost(history, rungs)
         reached = np.array([*(view.epoch for view in views), *([0] * len(fresh))])
-        means_M, deviations_M = self._model(history, rungs, seen, encoding).predict(
-            encoding.encode(assignments),
-            np.minimum(reached + np.maximum(1, np.round(horizon * usual / costs)), history.num_epochs),
-            np.array([*numbers, *([-1] * len(fresh))]),
-            expected_of(prior, assignments),
-        )
+        points_MC, trials_M = encoding.encode(assignments), np.array([*numbers, *([-1] * len(fresh))])
+        model = self._model(history, rungs, seen, encoding)
+        while True:
+            until_M = np.minimum(reached + np.maximum(1, np.round(horizon * usual / costs)), history.num_epochs)
+            expected_M = expected_of(prior, assignments, until_M / history.num_epochs)
+            means_M, deviations_M = model.predict(points_MC, until_M, trials_M, expected_M)
+            short_M = (target - means_M) / deviations_M
+            if prior is None or short_M.min() <= UNLIKELY or horizon == history.num_epochs:
+                break
+            horizon = min(2 * horizon, history.num_epochs)
         words = f"of {len(assignments)} options the likeliest to pass the best within {horizon:.0f} usual epochs"
         known = tried(history)
-        for best in np.argsort((target - means_M) / deviations_M, kind="stable"):
+        for best in np.argsort(short_M, kind="stable"):
             if best < len(views):
                 return _Use(trial=views[best].trial, words=words)
             if assignments[best] not in known:

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoft.strategies import ranking
 from autoft.strategies.base import Assignment, History, Suggestion, TrialView
-from autoft.strategies.experience.lessons import Lessons, key_of, lessons_of
+from autoft.strategies.experience.lessons import PROGRESS, Lessons, key_of, lessons_of
 from autoft.strategies.experience.model import DataFacts
 from autoft.strategies.random import tried
 from autoft.strategies.rungs import loss_at
@@ -44,11 +44,23 @@ class Prior:
         said = lessons.losses(view.assignment for view in own)
         return cls(lessons=lessons, weights=lessons.weights(said, range(len(own)), target_of(history)))
 
-    def expected(self, assignments: Iterable[Assignment]) -> np.ndarray:
-        """Return how good assignments are expected to be: 0 is the mean of draws, 1 a standard deviation better."""
+    def expected(self, assignments: Iterable[Assignment], progress: np.ndarray | float = 1.0) -> np.ndarray:
+        """Return how good assignments are expected to be.
+
+        0 is the mean of draws that were trained to the end, 1 a standard deviation of theirs better.
+
+        Args:
+            assignments: What is asked about.
+            progress: After which share of the longest training, for each or for all.
+        """
         everywhere = self.lessons.everywhere @ self.weights
-        losses = self.lessons.losses(assignments) @ self.weights
-        return np.asarray((everywhere.mean() - losses) / (everywhere.std() or 1.0))
+        curves_NR = np.einsum("nsr,s->nr", self.lessons.curves(assignments), self.weights)
+        places = np.interp(np.log(progress), np.log(PROGRESS), np.arange(len(PROGRESS)))
+        places_N = np.broadcast_to(places, len(curves_NR))
+        before_N = np.minimum(places_N.astype(int), len(PROGRESS) - 2)
+        rows_N, share_N = np.arange(len(curves_NR)), places_N - before_N
+        losses_N = (1 - share_N) * curves_NR[rows_N, before_N] + share_N * curves_NR[rows_N, before_N + 1]
+        return np.asarray((everywhere.mean() - losses_N) / (everywhere.std() or 1.0))
 
     def promising(self, count: int, rng: np.random.Generator) -> list[Assignment]:
         """Return some of the assignments of which the most is expected."""

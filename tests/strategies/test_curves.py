@@ -7,13 +7,16 @@ from threadpoolctl import threadpool_limits
 from autoft.core.errors import ConfigError
 from autoft.strategies import Composite, Continue, Pause, Start
 from autoft.strategies.asha import AshaPromote
+from autoft.strategies.curve_evidence import scaled
 from autoft.strategies.curve_model import CurveModel
-from autoft.strategies.curves import CONSIDERED, MOST_LEARNED, Curves
+from autoft.strategies.curves import CONSIDERED, MOST_LEARNED, UNLIKELY, Curves
 from autoft.strategies.random import Random
 from autoft.strategies.simulate import simulate
+from tests.strategies.experience.pasts import experience
 from tests.strategies.worlds import LOG_LOSS, accuracy_curve, branching_space, history, loss_of, trial
 
 SPACE = branching_space()
+PAST = experience(1, 2)
 
 
 def both(**options):
@@ -94,6 +97,31 @@ def test_what_the_end_of_the_time_paused_between_rungs_goes_on_when_nothing_new_
     now = history(space=SPACE, trials=2, epochs=6).replace(trials=views)
     assert Curves().promote(now, is_last_call=True).trial == "t0002"
     assert Curves().promote(now.replace(trials=views[:1]), is_last_call=True) is None
+
+
+@pytest.mark.parametrize(
+    ("past", "shortfall", "is_doubled"),
+    [(PAST, UNLIKELY - 1.1, False), (PAST, UNLIKELY + 0.1, True), (None, UNLIKELY + 0.1, False)],
+)
+def test_where_nothing_is_likely_to_pass_the_best_at_a_cost_it_is_doubled(monkeypatch, past, shortfall, is_doubled):
+    rng = np.random.default_rng(0)
+    trials = [trial(n, [n / 100] * 3, status="paused", assignment=SPACE.sample(rng)) for n in range(1, 29)]
+    now = history(space=SPACE, trials=None, seconds=1e6, epochs=48, evidence=past).replace(trials=tuple(trials))
+    highest = float(scaled(np.array([n / 100 for n in range(1, 29)])).max())
+    asked = []
+
+    def predict(self, rows_MC, epochs_M, trials_M, expected_M):
+        asked.append(epochs_M.max())
+        return np.full(len(epochs_M), highest - shortfall), np.ones(len(epochs_M))
+
+    monkeypatch.setattr(CurveModel, "predict", predict)
+    for seed in range(10):
+        asked.clear()
+        use = Curves().promote(now.replace(seed=seed), is_last_call=False)
+        assert asked == sorted(asked)
+        assert (len(asked) > 1) == is_doubled
+        assert use is not None
+        assert ("within 48 usual epochs" in use.reason) == is_doubled
 
 
 def test_of_trials_that_cost_more_an_epoch_fewer_epochs_are_weighed():

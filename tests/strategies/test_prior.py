@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from autoft.strategies.asha import AshaPromote
 from autoft.strategies.composite import Composite
 from autoft.strategies.curves import Curves
 from autoft.strategies.experience import DataFacts, Experience
+from autoft.strategies.experience.lessons import PROGRESS
 from autoft.strategies.prior import PORTFOLIO, Prior, from_portfolio, target_of
 from autoft.strategies.random import Random
 from autoft.strategies.simulate import simulate
@@ -72,6 +74,19 @@ def test_what_is_expected_is_on_the_scale_of_draws_and_tells_good_from_bad():
     assert expected.mean() == pytest.approx(0.0, abs=0.15)
     assert expected.std() == pytest.approx(1.0, abs=0.1)
     assert np.corrcoef(expected, losses(drawn))[0, 1] < -0.6
+
+
+def test_what_is_expected_follows_how_far_the_training_is():
+    found = prior()
+    drawn = [SPACE.sample(np.random.default_rng(seed)) for seed in range(8)]
+    everywhere = found.lessons.everywhere @ found.weights
+    curves = (everywhere.mean() - np.einsum("nsr,s->nr", found.lessons.curves(drawn), found.weights)) / everywhere.std()
+    for place, share in enumerate(PROGRESS):
+        assert found.expected(drawn, share) == pytest.approx(curves[:, place])
+    halfway = found.expected(drawn, np.full(8, math.sqrt(PROGRESS[1] * PROGRESS[2])))
+    assert halfway == pytest.approx((curves[:, 1] + curves[:, 2]) / 2)
+    assert found.expected(drawn, PROGRESS[0] / 2) == pytest.approx(curves[:, 0])
+    assert found.expected(drawn, np.array([PROGRESS[0], *[1.0] * 7]))[1:] == pytest.approx(curves[1:, -1])
 
 
 def test_what_is_promising_is_better_than_nearly_all_draws():

@@ -33,11 +33,18 @@ class Forest:
     _roots: NDArray[np.int64]
     _depth: int
     _means: NDArray[np.float64]
-    """Of shape (nodes, searches)."""
+    """Of shape (nodes, searches, losses of a trial)."""
 
     @classmethod
     def fitted(cls, points: Points, losses: NDArray[np.float64], search: NDArray[np.int64], num_searches: int) -> Any:
-        """Return the forest of trials: their points, their losses and the number of the search that each is of."""
+        """Return the forest of trials.
+
+        Args:
+            points: Of the trials.
+            losses: Of shape (trials, losses of a trial), such as those after some epochs.
+            search: The number of the search that each is of.
+            num_searches: How many there are.
+        """
         from sklearn.ensemble import ExtraTreesRegressor
 
         model = ExtraTreesRegressor(
@@ -55,21 +62,22 @@ class Forest:
             _right=np.where(is_leaf, nodes, start + np.concatenate([tree.children_right for tree in trees])),
             _roots=starts[:-1],
             _depth=max(tree.max_depth for tree in trees),
-            _means=np.zeros((len(nodes), num_searches)),
+            _means=np.zeros((len(nodes), num_searches, losses.shape[1])),
         )
         forest._fill(points, losses, search)
         return forest
 
     def _fill(self, points: Points, losses: NDArray[np.float64], search: NDArray[np.int64]) -> None:
-        num_nodes, num_searches = self._means.shape
+        num_nodes, num_searches, _ = self._means.shape
         leaves = self.leaves(points)
         cells = (leaves * num_searches + search[:, None]).ravel()
-        repeated = np.repeat(losses, leaves.shape[1])
         shape = (num_nodes, num_searches)
-        sums = np.bincount(cells, repeated, minlength=num_nodes * num_searches).reshape(shape)
         counts = np.bincount(cells, minlength=num_nodes * num_searches).reshape(shape)
-        pooled = sums.sum(1, keepdims=True) / np.maximum(counts.sum(1, keepdims=True), 1)
-        self._means[:] = (sums + SHRINK * pooled) / (counts + SHRINK)
+        for column, column_losses in enumerate(losses.T):
+            repeated = np.repeat(column_losses, leaves.shape[1])
+            sums = np.bincount(cells, repeated, minlength=num_nodes * num_searches).reshape(shape)
+            pooled = sums.sum(1, keepdims=True) / np.maximum(counts.sum(1, keepdims=True), 1)
+            self._means[:, :, column] = (sums + SHRINK * pooled) / (counts + SHRINK)
 
     def leaves(self, points: Points) -> NDArray[np.int64]:
         """Return the leaf of each point in each tree, of shape (points, trees)."""
@@ -86,7 +94,7 @@ class Forest:
         return at
 
     def losses(self, points: Points) -> NDArray[np.float64]:
-        """Return what each search says of each point, of shape (points, searches)."""
+        """Return what each search says of each point, of shape (points, searches, losses of a trial)."""
         leaves = self.leaves(points)
         found: NDArray[np.float64] = self._means[leaves].mean(1)
         return found

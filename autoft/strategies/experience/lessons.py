@@ -1,5 +1,6 @@
 """What experience teaches about one space: how good any configuration was, and which to try first."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,8 @@ MAX_GOOD = 1500
 EVEN = 1e-3
 """Share of the mean loss in what the portfolio lessens: among equals, what is good on all data sets comes first."""
 
+PROGRESS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Shares of a search's longest training after which its trials' losses are learned: what learns slowly may end well."""
 KEPT = 10_000
 """Assignments whose losses are kept before all are forgotten."""
 
@@ -89,6 +92,10 @@ class Lessons:
 
         A loss is 0 for the best of the search, and 1 for its middle trial or what is worse.
         """
+        return self.curves(assignments)[:, :, -1]
+
+    def curves(self, assignments: Iterable[Assignment]) -> Losses:
+        """Return their losses after each of `PROGRESS`, of shape (assignments, searches, len(PROGRESS))."""
         given = list(assignments)
         if len(self._kept) + len(given) > KEPT:
             self._kept.clear()
@@ -96,7 +103,7 @@ class Lessons:
         if new:
             found = self._learned.forest.losses(self._encoding.encode(new))
             self._kept.update({id(one): (one, row) for one, row in zip(new, found, strict=True)})
-        return np.array([self._kept[id(one)][1] for one in given]).reshape(len(given), self.num_searches)
+        return np.array([self._kept[id(one)][1] for one in given]).reshape(len(given), self.num_searches, len(PROGRESS))
 
     def relevance(self, target: DataFacts | None = None) -> NDArray[np.float64]:
         """Return how alike the data of each search are to `target`, or to the experience's own, from 0 to 1."""
@@ -171,12 +178,12 @@ def _learned(space: SearchSpace, experience: Experience) -> _Learned:
     mapper, encoding = Mapper(space), Encoding(space)
     searches: list[PastSearch] = []
     assignments: list[Assignment] = []
-    losses: list[float] = []
+    losses: list[list[float]] = []
     owners: list[int] = []
     share = MAX_ROWS // max(1, len(experience.searches))
     for search in experience.searches:
         mapped = [
-            (found, trial.loss)
+            (found, [trial.loss_by(math.ceil(share * search.epochs)) for share in PROGRESS])
             for trial in _some(search, share)
             if (found := mapper.assignment(trial.recipe)) is not None
         ]
@@ -192,7 +199,7 @@ def _learned(space: SearchSpace, experience: Experience) -> _Learned:
             f"'{space.name}'; they were of {_tasks(experience)}."
         )
     forest = Forest.fitted(encoding.encode(assignments), np.array(losses), np.array(owners), len(searches))
-    order = sorted((loss, number) for number, loss in enumerate(losses) if loss < GOOD_LOSS)
+    order = sorted((curve[-1], number) for number, curve in enumerate(losses) if curve[-1] < GOOD_LOSS)
     return _Learned(
         searches=tuple(searches),
         assignments=assignments,

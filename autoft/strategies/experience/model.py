@@ -49,7 +49,11 @@ class PastTrial:
     @property
     def loss(self) -> float:
         """Its best loss, from 0 to `WORST`; a trial that was cut counts with what it had reached."""
-        return min([WORST, *(loss for loss in self.losses if loss is not None)])
+        return self.loss_by(len(self.losses))
+
+    def loss_by(self, epoch: int) -> float:
+        """Return its best loss up to an epoch, from 0 to `WORST`."""
+        return min([WORST, *(loss for loss in self.losses[:epoch] if loss is not None)])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

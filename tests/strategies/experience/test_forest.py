@@ -9,12 +9,13 @@ def made(num_searches: int = 2, rows: int = 400) -> tuple[Forest, np.ndarray, np
     points = rng.random((rows, 3))
     search = rng.integers(num_searches, size=rows)
     losses = np.where(search == 0, points[:, 0], 1 - points[:, 0])
-    return Forest.fitted(points, losses, search, num_searches), points, losses, search
+    columns = np.stack([losses, losses / 2], axis=1)
+    return Forest.fitted(points, columns, search, num_searches), points, columns, search
 
 
 def test_each_search_says_what_it_found_itself():
     forest, *_ = made()
-    good, bad = forest.losses(np.array([[0.05, 0.5, 0.5], [0.95, 0.5, 0.5]]))
+    good, bad = forest.losses(np.array([[0.05, 0.5, 0.5], [0.95, 0.5, 0.5]]))[:, :, 0]
     assert good[0] < bad[0] - 0.2
     assert bad[1] < good[1] - 0.2
 
@@ -32,17 +33,19 @@ def test_a_point_falls_into_the_leaf_where_scikit_learn_puts_it():
 
 
 def test_where_a_search_tried_nothing_it_agrees_with_the_others():
-    forest = Forest.fitted(np.zeros((4, 1)), np.array([0.0, 0.0, 1.0, 0.5]), np.array([0, 0, 1, 1]), 3)
-    assert forest.losses(np.zeros((1, 1)))[0, 2] == 0.375
+    losses = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.5], [0.5, 0.5]])
+    forest = Forest.fitted(np.zeros((4, 1)), losses, np.array([0, 0, 1, 1]), 3)
+    assert forest.losses(np.zeros((1, 1)))[0, 2].tolist() == [0.375, 0.75]
 
 
 def test_a_searchs_own_rows_count_against_all_as_stated():
     points = np.zeros((4, 1))
-    forest = Forest.fitted(points, np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]), 2)
-    assert forest.losses(np.zeros((1, 1)))[0].tolist() == pytest.approx(
-        [SHRINK * 0.5 / (2 + SHRINK), (2 + SHRINK * 0.5) / (2 + SHRINK)]
-    )
+    losses = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    forest = Forest.fitted(points, losses, np.array([0, 0, 1, 1]), 2)
+    first, second = forest.losses(np.zeros((1, 1)))[0].T
+    assert first.tolist() == pytest.approx([SHRINK * 0.5 / (2 + SHRINK), (2 + SHRINK * 0.5) / (2 + SHRINK)])
+    assert second.tolist() == [1.0, 1.0]
 
 
 def test_no_point_has_no_loss():
-    assert made()[0].losses(np.zeros((0, 3))).shape == (0, 2)
+    assert made()[0].losses(np.zeros((0, 3))).shape == (0, 2, 2)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from autoft.core.errors import ConfigError
 from autoft.space import SearchSpace, Uniform
-from autoft.strategies.experience import DataFacts, Experience, past_search
+from autoft.strategies.experience import DataFacts, Experience, PastSearch, past_search
 from autoft.strategies.experience.lessons import Lessons, key_of, lessons_of
 from tests.strategies.experience.pasts import experience, searched
 from tests.strategies.worlds import branching_space, loss_of
@@ -33,6 +33,21 @@ def on_the_line(best: float, *, fingerprint: str, facts: DataFacts | None = None
         curves=[[1 - abs(value - best)] for value in values],
         maximize=True,
         facts=facts,
+    )
+
+
+def slow_and_quick() -> PastSearch:
+    """Return a search in which little dropout is soon good and gets no better, and much is best, at the end alone."""
+    values = np.linspace(0.0, 0.5, 60)
+    first, last = (np.interp(values, [0.0, 0.25, 0.5], ends) for ends in ([0.75, 0.4, 0.3], [0.75, 0.5, 1.0]))
+    return past_search(
+        task="image-classification",
+        fingerprint="slow",
+        objective="accuracy",
+        epochs=16,
+        recipes=[{"head.dropout": value} for value in values.tolist()],
+        curves=np.linspace(first, last, 16, axis=1).tolist(),
+        maximize=True,
     )
 
 
@@ -69,6 +84,22 @@ def test_a_portfolio_holds_different_assignments_of_the_space(seed, size):
     for number, assignment in enumerate(portfolio):
         SPACE.validate(assignment)
         assert assignment not in portfolio[:number]
+
+
+def test_what_learns_slowly_is_expected_to_come_late():
+    lessons = Lessons(LINE, Experience.of([slow_and_quick()]))
+    label = LINE.parameters[0].label
+    quick, slow = lessons.curves([{label: 0.02}, {label: 0.48}])[:, 0]
+    assert (quick[:3] < slow[:3]).all()
+    assert slow[-1] < quick[-1] - 0.3
+    assert lessons.losses([{label: 0.48}])[0, 0] == slow[-1]
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 100))
+def test_no_configuration_is_expected_to_be_worse_after_more_training(seed):
+    drawn = [SPACE.sample(np.random.default_rng([seed, number])) for number in range(20)]
+    assert (np.diff(Lessons(SPACE, experience(seed)).curves(drawn)) <= 1e-12).all()
 
 
 def test_equal_experience_teaches_the_same():

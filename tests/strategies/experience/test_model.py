@@ -105,4 +105,6 @@ def test_a_recipe_is_flattened_to_its_scalars():
 
 
 def test_a_cut_trial_counts_with_the_best_that_it_had_reached():
-    assert PastTrial(recipe={}, losses=(0.75, None, 0.25, 0.5)).loss == 0.25
+    trial = PastTrial(recipe={}, losses=(0.75, None, 0.25, 0.5))
+    assert trial.loss == 0.25
+    assert [trial.loss_by(epoch) for epoch in range(6)] == [1.0, 0.75, 0.75, 0.25, 0.25, 0.25]
