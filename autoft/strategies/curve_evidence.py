@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoft.strategies.base import Assignment, History, TrialView
+from autoft.strategies.base import History, TrialView
 from autoft.strategies.curve_model import Observations
 from autoft.strategies.encoding import Encoding
 from autoft.strategies.prior import Prior
@@ -96,8 +96,21 @@ class Reader:
             trials=numbers,
             epochs=epochs,
             values=scaled(-losses_N)[order],
-            expected=expected_of(prior, assignments, epochs / history.num_epochs),
+            expected=np.zeros(len(order))
+            if prior is None
+            else prior.expected(assignments).after(epochs / history.num_epochs),
         )
+
+    def best_first(self, history: History, rungs: tuple[int, ...]) -> list[TrialView]:
+        """Return the trials that came to a rung, as `prior.best_first` does."""
+        self._follow(history, rungs)
+        rungs_NL = self._latest_rungs[: len(history.trials)]
+        places_N = np.flatnonzero(rungs_NL[:, 0])
+        columns_N = np.where(rungs_NL[places_N, 1] > 0, 1, 0)
+        losses_N = self._latest_losses[places_N, columns_N]
+        heights_N = np.where(losses_N == np.inf, np.inf, -rungs_NL[places_N, columns_N])
+        order_N = np.lexsort((places_N, losses_N, heights_N))
+        return [history.trials[place] for place in places_N[order_N].tolist()]
 
     def _follow(self, history: History, rungs: tuple[int, ...]) -> None:
         """Take what has changed since the last history."""
@@ -126,11 +139,6 @@ def _grown(rows: np.ndarray, size: int) -> np.ndarray:
     grown = np.zeros((size, *rows.shape[1:]), dtype=rows.dtype)
     grown[: len(rows)] = rows
     return grown
-
-
-def expected_of(prior: Prior | None, assignments: Sequence[Assignment], progress_N: np.ndarray) -> np.ndarray:
-    """Return what the prior expects of assignments after shares of the longest training; 0 where there is none."""
-    return np.zeros(len(assignments)) if prior is None else prior.expected(assignments, progress_N)
 
 
 def _standing(history: History, view: TrialView, rungs: tuple[int, ...]) -> Standing:

@@ -73,32 +73,53 @@ class CurveModel:
 
     def __init__(self, observations: Observations, groups_C: np.ndarray, hyperparameters: Hyperparameters) -> None:
         self._seen, self._groups_C, self._hyper = observations, groups_C, hyperparameters
-        cov_NN = self._cov(observations.rows, observations.epochs, observations.trials, observations.expected)
+        own = self.options(observations.rows, observations.trials)
+        cov_NN = self._cov(own, observations.epochs, observations.expected)
         cov_NN[np.diag_indices(len(cov_NN))] += NOISE
         self._inverse_NN = np.linalg.inv(cov_NN)
         self._weights_N = self._inverse_NN @ (observations.values - SLOPE * observations.expected)
 
-    def predict(
-        self, rows_MC: np.ndarray, epochs_M: np.ndarray, trials_M: np.ndarray, expected_M: np.ndarray
+    def options(self, rows_MC: np.ndarray, trials_M: np.ndarray) -> "Options":
+        """Return M options, to be asked about at any epochs: their configurations, encoded, and trials' numbers."""
+        lengths_C = self._hyper.lengths[self._groups_C]
+        alike_MN = matern(squared_distances(rows_MC / lengths_C, self._seen.rows / lengths_C))
+        return Options(model=self, alike=alike_MN, own=trials_M[:, None] == self._seen.trials[None])
+
+    def _predict(
+        self, options: "Options", epochs_M: np.ndarray, expected_M: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of the value at M points."""
-        cov_MN = self._cov(rows_MC, epochs_M, trials_M, expected_M)
+        cov_MN = self._cov(options, epochs_M, expected_M)
         prior_M = CONSTANT + COMMON + self._hyper.configuration + self._hyper.trial + (SLOPE_SPREAD * expected_M) ** 2
         variances_M = prior_M - np.einsum("mn,mn->m", cov_MN @ self._inverse_NN, cov_MN)
         return SLOPE * expected_M + cov_MN @ self._weights_N, np.sqrt(np.maximum(variances_M, 1e-6))
 
-    def _cov(
-        self, rows_MC: np.ndarray, epochs_M: np.ndarray, trials_M: np.ndarray, expected_M: np.ndarray
-    ) -> np.ndarray:
+    def _cov(self, options: "Options", epochs_M: np.ndarray, expected_M: np.ndarray) -> np.ndarray:
         """Return the covariance of points with the observations."""
         seen, hyper = self._seen, self._hyper
-        lengths_C = hyper.lengths[self._groups_C]
-        alike_MN = matern(squared_distances(rows_MC / lengths_C, seen.rows / lengths_C))
         near_MN = np.exp(-log_distances(epochs_M, seen.epochs) / MEMORY)
-        own_MN = trials_M[:, None] == seen.trials[None]
-        cov_MN = CONSTANT + COMMON * near_MN + hyper.trial * own_MN * near_MN
+        cov_MN = CONSTANT + COMMON * near_MN + hyper.trial * options.own * near_MN
         cov_MN += SLOPE_SPREAD**2 * np.outer(expected_M, seen.expected)
-        return np.asarray(cov_MN + hyper.configuration * alike_MN * (SHARED + (1 - SHARED) * near_MN))
+        return np.asarray(cov_MN + hyper.configuration * options.alike * (SHARED + (1 - SHARED) * near_MN))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Options of which a model knows how alike they are to what was seen, which no epoch changes."""
+
+    model: CurveModel
+    alike: np.ndarray
+    """Of shape (options, observations): how alike their configurations are."""
+    own: np.ndarray
+    """Whether an observation is of the option's own trial."""
+
+    def predict(self, epochs_M: np.ndarray, expected_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of the value of each at an epoch.
+
+        Args:
+            epochs_M: One an option.
+            expected_M: What earlier searches let expect of it there; 0 where there are none.
+        """
+        return self.model._predict(self, epochs_M, expected_M)
 
 
 def squared_distances(a_MC: np.ndarray, b_NC: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from autoft.strategies.asha import Halving, order_at
 from autoft.strategies.base import Assignment, History, Promotion, Suggestion, TrialView, Verdict
 from autoft.strategies.candidates import Pool, spread
 from autoft.strategies.costs import epoch_cost
-from autoft.strategies.curve_evidence import Reader, expected_of
+from autoft.strategies.curve_evidence import Reader
 from autoft.strategies.curve_model import CurveModel, Hyperparameters, Observations, learn
 from autoft.strategies.encoding import Encoding
 from autoft.strategies.prior import PORTFOLIO, Prior
@@ -207,7 +207,7 @@ class Curves(Halving):
         others: int,
         may_be_new: bool,
     ) -> _Use | None:
-        encoding, prior = self._encoding(history), Prior.of(history, rungs)
+        encoding, prior = self._encoding(history), self._prior(history, rungs)
         seen = self._reader.gather(history, rungs, encoding, prior, limit=LIMIT)
         if seen is None or not (options or may_be_new):
             return None
@@ -221,14 +221,16 @@ class Curves(Halving):
         costs = np.array([*(view.epoch_cost for view in views), *(self._cost(history, one) for one in fresh)])
         usual = self._reader.usual_cost(history, rungs)
         reached = np.array([*(view.epoch for view in views), *([0] * len(fresh))])
-        points_MC, trials_M = encoding.encode(assignments), np.array([*numbers, *([-1] * len(fresh))])
-        model = self._model(history, rungs, seen, encoding)
+        trials_M = np.array([*numbers, *([-1] * len(fresh))])
+        model = self._model(history, rungs, seen, encoding).options(encoding.encode(assignments), trials_M)
+        expected = None if prior is None else prior.expected(assignments)
         while True:
             until_M = np.minimum(reached + np.maximum(1, np.round(horizon * usual / costs)), history.num_epochs)
-            expected_M = expected_of(prior, assignments, until_M / history.num_epochs)
-            means_M, deviations_M = model.predict(points_MC, until_M, trials_M, expected_M)
+            progress_M = until_M / history.num_epochs
+            expected_M = np.zeros(len(assignments)) if expected is None else expected.after(progress_M)
+            means_M, deviations_M = model.predict(until_M, expected_M)
             short_M = (target - means_M) / deviations_M
-            if prior is None or short_M.min() <= UNLIKELY or horizon == history.num_epochs:
+            if expected is None or short_M.min() <= UNLIKELY or horizon == history.num_epochs:
                 break
             horizon = min(2 * horizon, history.num_epochs)
         words = f"of {len(assignments)} options the likeliest to pass the best within {horizon:.0f} usual epochs"
@@ -249,6 +251,9 @@ class Curves(Halving):
         near = pool.changes(history, best, self.candidates // 2)
         far = self.candidates - len(near)
         return [*(pool.draws(history, far) if prior is None else prior.promising(far, rng)), *near]
+
+    def _prior(self, history: History, rungs: tuple[int, ...]) -> Prior | None:
+        return Prior.of(history, rungs, own=self._reader.best_first(history, rungs))
 
     def _cost(self, history: History, assignment: Assignment) -> float:
         """Return the predicted cost of an epoch; kept for what has the same choices and whole numbers."""
@@ -284,7 +289,7 @@ class Curves(Halving):
         known, hyperparameters = self._kept.get("hyperparameters", (None, None))
         if known != learned_of or not are_as_then or not isinstance(hyperparameters, Hyperparameters):
             then = history.replace(trials=early)
-            few = self._reader.gather(then, rungs, encoding, Prior.of(then, rungs), limit=LEARNED_ON) or seen
+            few = self._reader.gather(then, rungs, encoding, self._prior(then, rungs), limit=LEARNED_ON) or seen
             hyperparameters = learn(few, encoding.groups_C)
             self._kept["hyperparameters"] = (learned_of, hyperparameters)
         return CurveModel(seen, encoding.groups_C, hyperparameters)

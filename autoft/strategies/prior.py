@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,32 +35,26 @@ class Prior:
     """Of each search, 1 in all."""
 
     @classmethod
-    def of(cls, history: History, rungs: tuple[int, ...]) -> "Prior | None":
-        """Return the prior at this point of a search; None where it learns from no earlier ones."""
+    def of(cls, history: History, rungs: tuple[int, ...], *, own: Sequence[TrialView] | None = None) -> "Prior | None":
+        """Return the prior at this point of a search; None where it learns from no earlier ones.
+
+        Args:
+            history: What is known.
+            rungs: At which its trials are compared.
+            own: What `best_first` returns, where that is known already.
+        """
         if history.evidence is None:
             return None
         lessons = lessons_of(history.space, history.evidence)
-        own = _best_first(history, rungs)
+        own = best_first(history, rungs) if own is None else own
         said = lessons.losses(view.assignment for view in own)
         return cls(lessons=lessons, weights=lessons.weights(said, range(len(own)), target_of(history)))
 
-    def expected(self, assignments: Iterable[Assignment], progress: np.ndarray | float = 1.0) -> np.ndarray:
-        """Return how good assignments are expected to be.
-
-        0 is the mean of draws that were trained to the end, 1 a standard deviation of theirs better.
-
-        Args:
-            assignments: What is asked about.
-            progress: After which share of the longest training, for each or for all.
-        """
+    def expected(self, assignments: Iterable[Assignment]) -> "Expected":
+        """Return how good assignments are expected to be."""
         everywhere = self.lessons.everywhere @ self.weights
-        curves_NR = np.einsum("nsr,s->nr", self.lessons.curves(assignments), self.weights)
-        places = np.interp(np.log(progress), np.log(PROGRESS), np.arange(len(PROGRESS)))
-        places_N = np.broadcast_to(places, len(curves_NR))
-        before_N = np.minimum(places_N.astype(int), len(PROGRESS) - 2)
-        rows_N, share_N = np.arange(len(curves_NR)), places_N - before_N
-        losses_N = (1 - share_N) * curves_NR[rows_N, before_N] + share_N * curves_NR[rows_N, before_N + 1]
-        return np.asarray((everywhere.mean() - losses_N) / (everywhere.std() or 1.0))
+        losses_NR = np.einsum("nsr,s->nr", self.lessons.curves(assignments), self.weights)
+        return Expected(losses=losses_NR, mean=float(everywhere.mean()), deviation=float(everywhere.std()) or 1.0)
 
     def promising(self, count: int, rng: np.random.Generator) -> list[Assignment]:
         """Return some of the assignments of which the most is expected."""
@@ -68,6 +62,26 @@ class Prior:
         leading = np.argsort(candidates.losses @ self.weights, kind="stable")[:LEADING]
         chosen = rng.choice(leading, min(count, len(leading)), replace=False)
         return [candidates.assignments[place] for place in chosen.tolist()]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """How good configurations are expected to be: 0 is the mean of draws trained to the end, 1 a deviation better."""
+
+    losses: np.ndarray
+    """Of shape (configurations, len(PROGRESS))."""
+    mean: float
+    """Of the losses of draws at the end."""
+    deviation: float
+
+    def after(self, progress: np.ndarray | float) -> np.ndarray:
+        """Return it after shares of the longest training, one for each or for all."""
+        places = np.interp(np.log(progress), np.log(PROGRESS), np.arange(len(PROGRESS)))
+        places_N = np.broadcast_to(places, len(self.losses))
+        before_N = np.minimum(places_N.astype(int), len(PROGRESS) - 2)
+        rows_N, share_N = np.arange(len(self.losses)), places_N - before_N
+        losses_N = (1 - share_N) * self.losses[rows_N, before_N] + share_N * self.losses[rows_N, before_N + 1]
+        return np.asarray((self.mean - losses_N) / self.deviation)
 
 
 def from_portfolio(history: History) -> Suggestion | None:
@@ -97,20 +111,23 @@ def target_of(history: History) -> DataFacts:
     return dataclasses.replace(facts, probes=found) if found else facts
 
 
-def _best_first(history: History, rungs: tuple[int, ...]) -> list[TrialView]:
-    """Return the trials that came to a rung: those of a higher one first, of each the better first."""
+def best_first(history: History, rungs: tuple[int, ...]) -> list[TrialView]:
+    """Return the trials that came to a rung: those of a higher one first, of each the better first.
+
+    Those with no finite value at some rung come last.
+    """
     found: list[tuple[float, float, int, TrialView]] = []
     for number, view in enumerate(history.trials):
         if view.kind != "trial" or view.status == "failed":
             continue
-        height, loss = next(
-            (
-                (place, loss)
-                for place in range(len(rungs) - 1, -1, -1)
-                if (loss := loss_at(history, view, rungs[place])) is not None
-            ),
-            (0, None),
-        )
+        height, loss = 0.0, None
+        for place, rung in enumerate(rungs):
+            if (here := loss_at(history, view, rung)) is None:
+                break
+            height, loss = -place, here
+            if loss == math.inf:
+                height = math.inf
+                break
         if loss is not None:
-            found.append((math.inf if loss == math.inf else -height, loss, number, view))
+            found.append((height, loss, number, view))
     return [item[3] for item in sorted(found, key=lambda item: item[:3])]

@@ -108,7 +108,7 @@ class TPE:
         )
         gains_M = (gains_PM * active_PM).sum(0)
         if prior is not None:
-            gains_M += TRUST / len(order) * prior.expected(assignments)
+            gains_M += TRUST / len(order) * prior.expected(assignments).after(1.0)
         best_first = np.argsort(-gains_M, kind="stable")
         return [assignments[place] for place in best_first]
 

@@ -2,9 +2,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoft.strategies.curve_evidence import Reader, scaled, thinned
 from autoft.strategies.encoding import Encoding
+from autoft.strategies.prior import best_first
 from tests.strategies.worlds import LOG_LOSS, branching_space, history, trial
 
 RUNGS = (1, 3, 9)
@@ -38,6 +41,18 @@ def test_a_trial_that_diverged_counts_as_the_worst_at_the_rung_that_it_did_not_r
 def test_failed_trials_and_probes_are_no_evidence():
     probe = trial(1, [0.9]).replace(trial="p01", kind="probe", status="probe")
     assert gathered(probe, trial(1, [0.5], status="failed"), trial(2, [0.5]), trial(3, [0.6])).trials.tolist() == [2, 3]
+
+
+CURVES = st.lists(st.one_of(st.none(), st.sampled_from([0.2, 0.4, 0.6])), max_size=9)
+STATUSES = st.sampled_from(["running", "paused", "completed", "pruned", "diverged", "failed"])
+
+
+@given(st.lists(st.tuples(CURVES, STATUSES), max_size=8))
+def test_it_orders_trials_as_the_prior_does_whatever_became_of_them(drawn):
+    views = [trial(number, values, until=9, status=status) for number, (values, status) in enumerate(drawn, start=1)]
+    now = history(space=SPACE).replace(trials=tuple(views))
+    found = Reader().best_first(now, RUNGS)
+    assert [view.trial for view in found] == [view.trial for view in best_first(now, RUNGS)]
 
 
 @pytest.mark.parametrize("views", [(), (trial(1, [0.5]), trial(2, [0.5])), (trial(1, [None]), trial(2, [None]))])

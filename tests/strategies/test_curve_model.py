@@ -38,9 +38,9 @@ def test_a_parameter_that_matters_gets_a_shorter_length_than_those_that_do_not()
 def test_a_value_that_was_seen_is_predicted_and_is_surer_than_one_far_away():
     seen = observations()
     model = CurveModel(seen, GROUPS, Hyperparameters(lengths=np.full(3, 0.3), configuration=1.0, trial=0.1))
-    means, deviations = model.predict(seen.rows[:4], seen.epochs[:4], seen.trials[:4], np.zeros(4))
+    means, deviations = model.options(seen.rows[:4], seen.trials[:4]).predict(seen.epochs[:4], np.zeros(4))
     assert means == pytest.approx(seen.values[:4], abs=0.1)
-    _, far = model.predict(np.full((1, 4), 9.0), np.array([3]), np.array([-1]), np.zeros(1))
+    _, far = model.options(np.full((1, 4), 9.0), np.array([-1])).predict(np.array([3]), np.zeros(1))
     assert deviations.max() < 0.25 < far[0]
 
 
@@ -49,7 +49,7 @@ def test_a_trial_above_others_of_its_configuration_stays_above_them():
     values = np.array([1.0, -0.5, -0.5])
     seen = Observations(rows=rows, trials=np.arange(3), epochs=np.full(3, 3), values=values, expected=np.zeros(3))
     model = CurveModel(seen, GROUPS, Hyperparameters(lengths=np.full(3, 1.0), configuration=1.0, trial=1.0))
-    means, _ = model.predict(rows[:2], np.full(2, 27), np.array([0, -1]), np.zeros(2))
+    means, _ = model.options(rows[:2], np.array([0, -1])).predict(np.full(2, 27), np.zeros(2))
     assert means[0] > 0.7
     assert means[1] < 0.2
 
@@ -57,7 +57,9 @@ def test_a_trial_above_others_of_its_configuration_stays_above_them():
 def test_a_trial_is_less_sure_the_farther_ahead_it_is_predicted():
     seen = observations()
     model = CurveModel(seen, GROUPS, Hyperparameters(lengths=np.full(3, 1.0), configuration=1.0, trial=1.0))
-    _, deviations = model.predict(seen.rows[[0] * 3], np.array([6, 12, 48]), np.zeros(3, dtype=int), np.zeros(3))
+    _, deviations = model.options(seen.rows[[0] * 3], np.zeros(3, dtype=int)).predict(
+        np.array([6, 12, 48]), np.zeros(3)
+    )
     assert deviations[0] < deviations[1] < deviations[2]
 
 
@@ -71,8 +73,8 @@ def slope(values: np.ndarray, expected: np.ndarray) -> float:
     rows = np.random.default_rng(0).random((count, 4))
     seen = Observations(rows=rows, trials=np.arange(count), epochs=np.full(count, 3), values=values, expected=expected)
     hyper = Hyperparameters(lengths=np.full(3, 0.3), configuration=0.5, trial=0.1)
-    far = (np.full((2, 4), 9.0), np.full(2, 3), np.full(2, -1), np.array([0.0, 1.0]))
-    low, high = CurveModel(seen, GROUPS, hyper).predict(*far)[0]
+    far = CurveModel(seen, GROUPS, hyper).options(np.full((2, 4), 9.0), np.full(2, -1))
+    low, high = far.predict(np.full(2, 3), np.array([0.0, 1.0]))[0]
     return float(high - low)
 
 

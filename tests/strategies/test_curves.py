@@ -8,7 +8,7 @@ from autoft.core.errors import ConfigError
 from autoft.strategies import Composite, Continue, Pause, Start
 from autoft.strategies.asha import AshaPromote
 from autoft.strategies.curve_evidence import scaled
-from autoft.strategies.curve_model import CurveModel
+from autoft.strategies.curve_model import Options
 from autoft.strategies.curves import CONSIDERED, MOST_LEARNED, UNLIKELY, Curves
 from autoft.strategies.random import Random
 from autoft.strategies.simulate import simulate
@@ -59,14 +59,14 @@ def test_of_new_trials_each_fifth_is_a_draw_once_the_model_chooses(done):
 
 
 def test_the_cores_of_a_machine_decide_no_digit_of_what_is_expected(monkeypatch):
-    predict, found = CurveModel.predict, {1: [], 2: []}
+    predict, found = Options.predict, {1: [], 2: []}
     for cores, expected in found.items():
 
         def watched(model, *points, expected=expected):
             expected.append(predict(model, *points))
             return expected[-1]
 
-        monkeypatch.setattr(CurveModel, "predict", watched)
+        monkeypatch.setattr(Options, "predict", watched)
         with threadpool_limits(cores, user_api="blas"):
             simulate(both(), history(space=SPACE, trials=100, epochs=27, slots=4), accuracy_curve)
     assert len(found[1]) == len(found[2]) > 100
@@ -110,11 +110,11 @@ def test_where_nothing_is_likely_to_pass_the_best_at_a_cost_it_is_doubled(monkey
     highest = float(scaled(np.array([n / 100 for n in range(1, 29)])).max())
     asked = []
 
-    def predict(self, rows_MC, epochs_M, trials_M, expected_M):
+    def predict(self, epochs_M, expected_M):
         asked.append(epochs_M.max())
         return np.full(len(epochs_M), highest - shortfall), np.ones(len(epochs_M))
 
-    monkeypatch.setattr(CurveModel, "predict", predict)
+    monkeypatch.setattr(Options, "predict", predict)
     for seed in range(10):
         asked.clear()
         use = Curves().promote(now.replace(seed=seed), is_last_call=False)

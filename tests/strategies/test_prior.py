@@ -70,7 +70,7 @@ def test_what_is_expected_is_on_the_scale_of_draws_and_tells_good_from_bad():
     found = prior()
     rng = np.random.default_rng(0)
     drawn = [SPACE.sample(rng) for _ in range(400)]
-    expected = found.expected(drawn)
+    expected = found.expected(drawn).after(1.0)
     assert expected.mean() == pytest.approx(0.0, abs=0.15)
     assert expected.std() == pytest.approx(1.0, abs=0.1)
     assert np.corrcoef(expected, losses(drawn))[0, 1] < -0.6
@@ -82,11 +82,12 @@ def test_what_is_expected_follows_how_far_the_training_is():
     everywhere = found.lessons.everywhere @ found.weights
     curves = (everywhere.mean() - np.einsum("nsr,s->nr", found.lessons.curves(drawn), found.weights)) / everywhere.std()
     for place, share in enumerate(PROGRESS):
-        assert found.expected(drawn, share) == pytest.approx(curves[:, place])
-    halfway = found.expected(drawn, np.full(8, math.sqrt(PROGRESS[1] * PROGRESS[2])))
+        assert found.expected(drawn).after(share) == pytest.approx(curves[:, place])
+    halfway = found.expected(drawn).after(np.full(8, math.sqrt(PROGRESS[1] * PROGRESS[2])))
     assert halfway == pytest.approx((curves[:, 1] + curves[:, 2]) / 2)
-    assert found.expected(drawn, PROGRESS[0] / 2) == pytest.approx(curves[:, 0])
-    assert found.expected(drawn, np.array([PROGRESS[0], *[1.0] * 7]))[1:] == pytest.approx(curves[1:, -1])
+    assert found.expected(drawn).after(PROGRESS[0] / 2) == pytest.approx(curves[:, 0])
+    each = found.expected(drawn).after(np.array([PROGRESS[0], *[1.0] * 7]))
+    assert each.tolist() == pytest.approx([curves[0, 0], *curves[1:, -1]])
 
 
 def test_what_is_promising_is_better_than_nearly_all_draws():
