@@ -186,15 +186,13 @@ class Curves(Halving):
             may_be_new: Whether something new may be chosen.
         """
         others = history.num_running - (standing is not None)
-        # What is paused by a verdict is asked about again at once, with all else the same.
-        asked = (
-            (history.space, history.budget, history.objective, history.seed, rungs, others, may_be_new),
-            sorted(view.trial for view in options),
-        )
+        considered = self._reader.best(history, rungs, CONSIDERED, among=options)
+        # What is paused or stopped by a verdict is asked about again at once, with all else the same.
+        asked = (history.space, history.budget, history.objective, history.seed, rungs, others, may_be_new, considered)
         are_as_then = self._are_as_then("best use", history.trials)
         known, use = self._kept.get("best use", (None, None))
         if known != asked or not are_as_then:
-            use = self._find(history, rungs, options, others=others, may_be_new=may_be_new)
+            use = self._find(history, rungs, considered, others=others, may_be_new=may_be_new)
             self._kept["best use"] = (asked, use)
         return use if isinstance(use, _Use) else None
 
@@ -202,19 +200,18 @@ class Curves(Halving):
         self,
         history: History,
         rungs: tuple[int, ...],
-        options: tuple[TrialView, ...],
+        numbers: list[int],
         *,
         others: int,
         may_be_new: bool,
     ) -> _Use | None:
         encoding, prior = self._encoding(history), self._prior(history, rungs)
         seen = self._reader.gather(history, rungs, encoding, prior, limit=LIMIT)
-        if seen is None or not (options or may_be_new):
+        if seen is None or not (numbers or may_be_new):
             return None
         rng = generator(history.seed, "curves", history.num_started, history.num_trained, others)
         horizon = rungs[0] * (history.num_epochs / rungs[0]) ** rng.random()
         target = float(seen.values.max()) + NEAREST * (FARTHEST / NEAREST) ** rng.random()
-        numbers = self._reader.best(history, rungs, CONSIDERED, among=options)
         fresh = self._fresh(history, rungs, prior, rng) if may_be_new else []
         views = [history.trials[number] for number in numbers]
         assignments = [*(view.assignment for view in views), *fresh]

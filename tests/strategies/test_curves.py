@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from autoft.core.errors import ConfigError
-from autoft.strategies import Composite, Continue, Pause, Start
+from autoft.strategies import Composite, Continue, Pause, Promotion, Start
 from autoft.strategies.asha import AshaPromote
 from autoft.strategies.curve_evidence import scaled
 from autoft.strategies.curve_model import Options
@@ -122,6 +122,31 @@ def test_where_nothing_is_likely_to_pass_the_best_at_a_cost_it_is_doubled(monkey
         assert (len(asked) > 1) == is_doubled
         assert use is not None
         assert ("within 48 usual epochs" in use.reason) == is_doubled
+
+
+def test_what_is_left_goes_on_also_where_none_of_it_has_a_finite_value():
+    ended = [trial(n, [n / 10] * 3, status="pruned", assignment=SPACE.default()) for n in (1, 2)]
+    left = trial(3, [None], status="paused", assignment=SPACE.default())
+    now = history(space=SPACE, trials=3, epochs=27, evidence=PAST).replace(trials=(*ended, left))
+    assert Curves().promote(now, is_last_call=True) == Promotion(
+        trial="t0003", reason="the best of those that are paused at 1"
+    )
+
+
+def test_what_is_stopped_is_weighed_against_the_rest_once(monkeypatch):
+    asked = []
+    find = Curves._find
+    monkeypatch.setattr(Curves, "_find", lambda self, *given, **more: asked.append(1) or find(self, *given, **more))
+    rng = np.random.default_rng(0)
+    paused = [
+        trial(n, [0.5 + n / 1000] * 3, status="paused", assignment=SPACE.sample(rng)) for n in range(1, CONSIDERED + 1)
+    ]
+    last = trial(CONSIDERED + 1, [0.1] * 3, assignment=SPACE.sample(rng))
+    now = history(space=SPACE, trials=None, seconds=1e6, epochs=27).replace(trials=(*paused, last))
+    strategy = Curves()
+    assert strategy.judge(now, last).action == "stop"
+    strategy.promote(now.replace(trials=(*paused, last.replace(status="pruned"))), is_last_call=False)
+    assert len(asked) == 1
 
 
 def test_of_trials_that_cost_more_an_epoch_fewer_epochs_are_weighed():
