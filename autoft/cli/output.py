@@ -141,7 +141,8 @@ def _aligned(texts: Mapping[str, Sequence[str]], rows: Sequence[Mapping[str, Any
     for name, cells in texts.items():
         lines = [" ".join(text.splitlines()) for text in (name, *cells)]
         lengths = list(map(cell_len, lines))
-        room = [" " * (max(lengths) - length) for length in lengths]
+        widest = max(lengths)
+        room = [" " * (widest - length) for length in lengths]
         right = _is_numeric(rows, name)
         columns.append([space + line if right else line + space for line, space in zip(lines, room, strict=True)])
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))

@@ -70,3 +70,19 @@ def test_a_cell_shows(value: object, short: bool, text: str) -> None:
 def test_a_line_break_in_a_columns_name_or_cell_is_a_space(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table([{"a,\nb": "x\ny"}], columns=("a,\nb",))
     assert capsys.readouterr().out == "a, b\nx y\n"
+
+
+def test_the_width_of_a_column_is_found_once_and_not_for_each_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    class Width(int):
+        def __gt__(self, other: int) -> bool:
+            compared.append(1)
+            return int(self) > other
+
+    monkeypatch.setattr("rich.cells.cell_len", lambda text: Width(len(text)))
+    output.print_table([{"trial": f"t{number:04d}"} for number in range(50)])
+    assert len(capsys.readouterr().out.splitlines()) == 51
+    assert 0 < len(compared) <= 51
