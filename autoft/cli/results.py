@@ -1,6 +1,8 @@
 """`autoft leaderboard`, `autoft log` and `autoft replay`: what a finished or running search has recorded."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,6 +37,11 @@ def leaderboard(
     form: options.Format = "table",
 ) -> None:
     """Show every trial of a search, best first; also while it runs."""
+    with _no_collection():
+        _show(run, top=top, sort=sort, form=form)
+
+
+def _show(run: str, *, top: int | None, sort: str | None, form: options.Format) -> None:
     from autoft import api
     from autoft.record.leaderboard import NOISE, column_names, format_rows, marked
 
@@ -50,6 +57,18 @@ def leaderboard(
     else:
         columns = list(rows[0]) if rows else column_names(result.search, result.space.column_names)
         emit(format_rows(rows, form, columns))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no cycles meanwhile: to go through the objects of a large record again and again takes long."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def print_leaderboard(rows: Sequence[Json], near: Sequence[str]) -> None:
