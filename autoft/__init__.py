@@ -1,17 +1,15 @@
 """Search, together, which pretrained model to fine-tune and how."""
 
 import importlib
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from autoft.api import SearchResult, load, open_run, reproduce, resume, search
     from autoft.artifact.model import Model
     from autoft.core.configs import Budget, Resources, StrategyConfig
     from autoft.core.errors import AutoftError, UserError
     from autoft.space import SearchSpace
-
-__version__ = _version("autoft")
 
 _HOMES = {
     "AutoftError": "autoft.core.errors",
@@ -48,10 +46,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: `import autoft` alone loads no library."""
-    if name not in _HOMES:
+    """Find a public name when it is first used: `import autoft` alone loads no library."""
+    if name not in __all__:
         raise AttributeError(f"module 'autoft' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("autoft")
+    else:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

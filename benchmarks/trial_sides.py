@@ -18,10 +18,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoft.core.freed import keep_freed_memory
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.data import decode_picture
-from autoft.training.freed import keep_freed_memory
 from autoft.training.loop import Trial
 from autoft.training.worker import open_trial
 from benchmarks.trial_naive import NaiveImage, NaiveText, lite0, schedule, weights_path

@@ -9,7 +9,6 @@ import platform
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import yaml
@@ -127,6 +126,8 @@ def write_environment(store: Store) -> None:
 
 def environment() -> Json:
     """Return versions and hardware of this machine, without importing what is heavy."""
+    from importlib.metadata import PackageNotFoundError, version  # costs readers of a run more than they need
+
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:

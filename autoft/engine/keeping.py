@@ -4,7 +4,7 @@ from autoft.core.storage import Store
 from autoft.engine.ledger import Ledger
 
 FOLDER = "checkpoints"
-LAST = "last.safetensors"
+LAST = ("last.safetensors", "former.safetensors")
 """The state to go on from."""
 BUNDLE = "best"
 MANY = 16
@@ -41,7 +41,7 @@ class Pruner:
         for trial in sorted(there - needed):
             self._store.delete_folder(f"{FOLDER}/{trial}")
         for trial in sorted(set(leading) - self._trimmed):
-            self._store.delete_files(f"{FOLDER}/{trial}/{LAST}")
+            self._store.delete_files(*(f"{FOLDER}/{trial}/{name}" for name in LAST))
             self._trimmed.add(trial)
         self._num_seen += len(new)
         self._needed = needed

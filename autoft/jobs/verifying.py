@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from autoft.data import Dataset
 
 CHUNK_BYTES = 8 * 2**20
-SLOTS = ("best", "last")
+SLOTS = ("best", "last", "former")
 _BUNDLE = ("model.safetensors", "preprocessing.json", "labels.json", "metrics.json")
 _MARK = b"\nfiles:\n"
 """Where config.yaml's own text ends and the hashes of the bundle's files begin."""

@@ -20,8 +20,15 @@ def buffer_of(content: bytes) -> pa.Buffer:
 
 def codes(column: "pa.ChunkedArray[Any]") -> tuple[NDArray[np.int64], list[str]]:
     """Return a text column without nulls as positions in the list of its distinct values, in order of appearance."""
-    encoded = _whole(column).dictionary_encode()
-    return np.from_dlpack(encoded.indices).astype(np.int64), [str(value) for value in encoded.dictionary.to_pylist()]
+    whole = _whole(column)
+    if isinstance(whole, pa.DictionaryArray):
+        # Its dictionary may hold values in any order, and others beside.
+        encoded = whole.indices.dictionary_encode()
+        values = whole.dictionary.take(encoded.dictionary)
+    else:
+        encoded = whole.dictionary_encode()
+        values = encoded.dictionary
+    return np.from_dlpack(encoded.indices).astype(np.int64), [str(value) for value in values.to_pylist()]
 
 
 def valid(column: "pa.ChunkedArray[Any]") -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoft.record.columns import codes, numbers
+from autoft.record.columns import numbers
 from autoft.record.model import Record
 from autoft.record.sealed import SealedTable
 
@@ -77,7 +77,7 @@ def curves(record: Record, columns: Sequence[str]) -> Curves:
 
 
 def _owners(table: SealedTable, position: Mapping[str, int]) -> NDArray[np.int64]:
-    trial, names = codes(table.column("trial"))
+    trial, names = table.codes("trial")
     return np.take(np.array([position[name] for name in names], dtype=np.int64), trial)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from autoft.core.configs import EpochResult, TrialKind, TrialStatus
 from autoft.core.errors import FormatError
 from autoft.core.jsonable import Json
-from autoft.record.columns import codes, take, valid
+from autoft.record.columns import valid
 from autoft.record.events import to_text
 from autoft.record.model import EpochRows, Record, TrialRow
 from autoft.record.sealed import SealedTable
@@ -199,9 +199,9 @@ class Fold:
                 self._changed(row["trial"]).until_epoch = row["until_epoch"]
 
     def _add_others(self, table: SealedTable) -> None:
-        kind, kinds = codes(table.column("event"))
+        kind, kinds = table.codes("event")
         clock = kind == (kinds.index("clock") if "clock" in kinds else -1)
-        for event in rows_to_events("events", take(table.whole(), np.flatnonzero(~clock))):
+        for event in rows_to_events("events", table.take(np.flatnonzero(~clock))):
             self.add(event)
         if clock.any():
             self._seconds_used = table.column("seconds")[int(np.flatnonzero(clock)[-1])].as_py()
@@ -210,19 +210,19 @@ class Fold:
         """Hand each trial its rows, and what its last row and its configuration say of it."""
         self._epoch_tables.append(table)
         found = _rows_of_trials(table)
-        lasts = take(table.select(["seq", "status", "reason"]), np.array([rows[-1] for _, rows in found])).to_pylist()
+        lasts = table.take(np.array([rows[-1] for _, rows in found]), ["seq", "status", "reason"]).to_pylist()
         for last, (name, rows) in zip(lasts, found, strict=True):
             trial = self._changed(name)
             trial.curve.append(EpochRows(table, rows))
             self._add_last_epoch(trial, last["status"], last["reason"], last["seq"])
         filled = np.flatnonzero(valid(table.column("config")))
-        for row in take(table.select(["trial", "config"]), filled).to_pylist():
+        for row in table.take(filled, ["trial", "config"]).to_pylist():
             self._trials[row["trial"]].config = row["config"]
 
 
 def _rows_of_trials(table: SealedTable) -> list[tuple[str, NDArray[np.int64]]]:
     """Return each trial of an epochs table with its rows, in order."""
-    trial_codes, names = codes(table.column("trial"))
+    trial_codes, names = table.codes("trial")
     order = np.argsort(trial_codes, kind="stable")
     ends = np.cumsum(np.bincount(trial_codes)).tolist()
     return [(name, order[start:end]) for name, start, end in zip(names, [0, *ends], ends, strict=False)]
@@ -234,9 +234,9 @@ def _text(value: str | Json) -> str:
 
 def _rows_where(table: SealedTable, column: str, value: str, columns: list[str]) -> list[Json]:
     """Return some columns of the rows whose `column` is `value`."""
-    found, values = codes(table.column(column))
+    found, values = table.codes(column)
     rows = np.flatnonzero(found == (values.index(value) if value in values else -1))
-    chosen: list[Json] = take(table.select(columns), rows).to_pylist()
+    chosen: list[Json] = table.take(rows, columns).to_pylist()
     return chosen
 
 

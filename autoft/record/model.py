@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from autoft.core.configs import EpochResult, TrialConfig, TrialKind, TrialStatus
 from autoft.core.jsonable import Json
-from autoft.record.columns import take
 from autoft.record.sealed import SealedTable
 from autoft.record.tables import row_to_result, rows_to_events
 
@@ -28,12 +27,12 @@ class EpochRows:
 
     def results(self) -> list[EpochResult]:
         """Return them as objects."""
-        rows = take(self.table.whole(), self.indices).to_pylist()
+        rows = self.table.take(self.indices).to_pylist()
         return [EpochResult.from_json(row_to_result(row), where="the record") for row in rows]
 
     def metrics(self) -> list[tuple[int, Json]]:
         """Return each one's number, and those of its metrics that have no column of their own."""
-        rows = take(self.table.select(["epoch", "metrics"]), self.indices).to_pylist()
+        rows = self.table.take(self.indices, ["epoch", "metrics"]).to_pylist()
         return [(int(row["epoch"]), json.loads(row["metrics"] or "{}")) for row in rows]
 
 

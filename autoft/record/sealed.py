@@ -13,16 +13,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from autoft.core.configs import FORMAT, check_format
 from autoft.core.errors import FormatError
 from autoft.core.jsonable import Json, canonical_json, digest
 from autoft.core.storage import Store
-from autoft.record.columns import buffer_of, integers
+from autoft.record.columns import codes, integers, take
 from autoft.record.tables import SCHEMAS
 
 _NAME_FORM = re.compile(r"sealed-(\d{12})\.json")
 _ROW_GROUP_ROWS = 65536
+REPEATED = ("event", "trial", "status", "reason", "action")
+"""Text columns of few values, which are read as Parquet keeps them: as a dictionary and places in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,11 +127,11 @@ def write_part(store: Store, tables: Mapping[str, pa.Table], *, first_seq: int, 
 class SealedTable:
     """One table of a part, decoded column by column as it is asked for: ranking needs few of them."""
 
-    def __init__(self, content: bytes, schema: pa.Schema, *, where: str, from_seq: int) -> None:
+    def __init__(self, content: pa.Buffer, schema: pa.Schema, *, where: str, from_seq: int) -> None:
         """Open the bytes of a Parquet file.
 
         Args:
-            content: The whole file.
+            content: The whole file, in memory of Arrow's own: see `Store.read_buffer`.
             schema: Today's columns; those that an earlier autoft did not know are null.
             where: The file's name, for errors.
             from_seq: Leave out the events before this one.
@@ -140,9 +143,15 @@ class SealedTable:
 
         self._schema, self._where = schema, where
         self._columns: dict[str, pa.ChunkedArray[Any]] = {}
+        self._codes: dict[str, tuple[NDArray[np.int64], list[str]]] = {}
         self._first_row = 0
         try:
-            self._file = pq.ParquetFile(pa.BufferReader(buffer_of(content)), page_checksum_verification=True)
+            source = pa.BufferReader(content)
+            metadata = pq.read_metadata(source)
+            repeated = [name for name in REPEATED if name in metadata.schema.names]
+            self._file = pq.ParquetFile(
+                source, metadata=metadata, read_dictionary=repeated, page_checksum_verification=True
+            )
         except (OSError, pa.ArrowInvalid) as error:
             raise FormatError(f"{where} is damaged: {error}.") from error
         self._known = self._file.schema_arrow.names
@@ -162,27 +171,31 @@ class SealedTable:
         """
         return self.select([name]).column(0)
 
+    def codes(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """Return a text column without nulls as `columns.codes` does.
+
+        Raises:
+            FormatError: If it is damaged.
+        """
+        if name not in self._codes:
+            self._codes[name] = codes(self._stored([name]).column(0))
+        return self._codes[name]
+
     def select(self, names: Sequence[str]) -> pa.Table:
         """Return some columns as a table.
 
         Raises:
             FormatError: If one is damaged.
         """
-        missing = [name for name in names if name not in self._columns and name in self._known]
-        if missing:
-            try:
-                table = self._file.read(columns=missing).slice(self._first_row)
-            except (OSError, pa.ArrowInvalid) as error:
-                raise FormatError(f"{self._where} is damaged: {error}.") from error
-            self._columns |= dict(zip(table.column_names, table.columns, strict=True))
-        fields = [self._schema.field(name) for name in names]
-        columns = [
-            self._columns[field.name].cast(field.type)
-            if field.name in self._columns
-            else pa.chunked_array([pa.nulls(self.num_rows, field.type)])
-            for field in fields
-        ]
-        return pa.table(columns, schema=pa.schema(fields))
+        return self._as_today(self._stored(names))
+
+    def take(self, rows: NDArray[np.int64], names: Sequence[str] | None = None) -> pa.Table:
+        """Return rows by their positions, of some columns or of all.
+
+        Raises:
+            FormatError: If a column is damaged.
+        """
+        return self._as_today(take(self._stored(self._schema.names if names is None else names), rows))
 
     def whole(self) -> pa.Table:
         """Return all columns as a table.
@@ -191,6 +204,24 @@ class SealedTable:
             FormatError: If one is damaged.
         """
         return self.select(self._schema.names)
+
+    def _stored(self, names: Sequence[str]) -> pa.Table:
+        """Return some columns as they are stored."""
+        missing = [name for name in names if name not in self._columns and name in self._known]
+        if missing:
+            try:
+                table = self._file.read(columns=missing).slice(self._first_row).unify_dictionaries()
+            except (OSError, pa.ArrowInvalid) as error:
+                raise FormatError(f"{self._where} is damaged: {error}.") from error
+            self._columns |= dict(zip(table.column_names, table.columns, strict=True))
+        unknown = [name for name in names if name not in self._columns]
+        self._columns |= {
+            name: pa.chunked_array([pa.nulls(self.num_rows, self._schema.field(name).type)]) for name in unknown
+        }
+        return pa.table({name: self._columns[name] for name in names})
+
+    def _as_today(self, table: pa.Table) -> pa.Table:
+        return table.cast(pa.schema([self._schema.field(name) for name in table.column_names]))
 
 
 class HeldTable(SealedTable):
@@ -201,6 +232,7 @@ class HeldTable(SealedTable):
         self._schema, self._where = table.schema, "memory"
         self._known = table.column_names
         self._columns = dict(zip(table.column_names, table.columns, strict=True))
+        self._codes = {}
         self.num_rows = table.num_rows
 
 
@@ -214,9 +246,9 @@ def read_part(store: Store, part: Part, *, from_seq: int = 0) -> dict[str, Seale
     tables = {}
     for table_name, file in part.files.items():
         where = store.path(file.name)
-        content = store.read(file.name)
-        if len(content) != file.bytes:
-            raise FormatError(f"{where} is damaged: it has {len(content)} bytes instead of {file.bytes}.")
+        content = store.read_buffer(file.name)
+        if content.size != file.bytes:
+            raise FormatError(f"{where} is damaged: it has {content.size} bytes instead of {file.bytes}.")
         if file.sha256 is not None and sha256(content).hexdigest() != file.sha256:
             raise FormatError(f"{where} is damaged: it is not as it was written (its SHA-256 differs).")
         table = SealedTable(content, SCHEMAS[table_name], where=where, from_seq=from_seq)

@@ -16,7 +16,7 @@ from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.storage import Store
 from autoft.optim import ParamGroup, load_optimizer_state, optimizer_state
 from autoft.tasks import state_hash
-from autoft.training.checkpoint import Checkpoints
+from autoft.training.checkpoint import WEIGHTS, Checkpoints
 from autoft.training.finetune import plan
 from autoft.training.profiling import Keep, traced
 from autoft.training.timing import WAIT, Stopwatch
@@ -114,7 +114,7 @@ class Trial:
         )
         self._results.append(result.reported())
         if status == "running" and self.bench.group.is_first:
-            self._save_last()
+            self._save_last(result.weights_sha256 if self._kept is self.bench.network else None)
         self._checkpoints.settle()
         watch.lap("checkpoint")
         self._idle_since = time.perf_counter()
@@ -165,16 +165,17 @@ class Trial:
     def _hash(self, value: float | None, *, is_best: bool) -> str:
         """Return the hash of the weights, saved where they are the best so far."""
         state = self._state(self._kept)
+        weights_sha256 = state_hash(state)
         if is_best:
-            self._checkpoints.save("best", state, {"epoch": self.epoch, "value": value})
-        return state_hash(state)
+            about = {"epoch": self.epoch, "value": value}
+            self._checkpoints.save_best(state, about, weights_sha256=weights_sha256)
+        return weights_sha256
 
-    def _save_last(self) -> None:
-        """Save all that the next epoch needs."""
+    def _save_last(self, weights_sha256: str | None) -> None:
+        """Save all that the next epoch needs; the hash is that of the network's weights, if it is known."""
         updates = self._updates
         state, rest = optimizer_state(updates.optimizer)
         tensors = {f"optimizer.{name}": tensor for name, tensor in state.items()}
-        tensors |= {f"model.{name}": tensor for name, tensor in self._state(self.bench.network).items()}
         if updates.average is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in updates.average.state().items()}
         about = {
@@ -185,7 +186,8 @@ class Trial:
             "results": self._results,
             "found": {name: getattr(self.bench.execution, name) for name in FOUND},
         }
-        self._checkpoints.save("last", tensors, about)
+        weights = self._state(self.bench.network)
+        self._checkpoints.save_last(tensors, weights, about, weights_sha256=weights_sha256)
 
     def _state(self, network: nn.Module) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in network.state_dict().items() if name in self._learning}
@@ -204,7 +206,7 @@ class Trial:
             return
         self.bench.revise(**last.about["found"])
         self.bench.chooses = self.bench.is_open = False
-        load_learned(self.bench.network, _under("model.", last.tensors))
+        load_learned(self.bench.network, _under(WEIGHTS, last.tensors))
         if self._updates.average is not None:
             self._updates.average.load(_under("average.", last.tensors))
         load_optimizer_state(self._updates.optimizer, _under("optimizer.", last.tensors), last.about["optimizer"])

@@ -77,7 +77,8 @@ class Probe:
         state = head_state(bench)
         about = {"epoch": 1, "metrics": metrics}
         checkpoints = Checkpoints(self._store)
-        checkpoints.save("best", state, about)
+        weights_sha256 = state_hash(state)
+        checkpoints.save_best(state, about, weights_sha256=weights_sha256)
         checkpoints.settle()
         watch.lap("checkpoint")
         return EpochResult(
@@ -88,7 +89,7 @@ class Probe:
             is_best=is_finite,
             reason="A probe is one solve." if is_finite else "The frozen features were not finite.",
             timings={**watch.timings, WAIT: waited},
-            weights_sha256=state_hash(state),
+            weights_sha256=weights_sha256,
             config=self.config.to_json(),
         )
 

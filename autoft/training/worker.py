@@ -7,11 +7,11 @@ from typing import Protocol
 
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
 from autoft.core.errors import AutoftError, WorkError
+from autoft.core.freed import keep_freed_memory
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
 from autoft.data import Dataset
 from autoft.training.execution import device_names, versions
-from autoft.training.freed import keep_freed_memory
 from autoft.training.group import ALONE, Group
 from autoft.training.loop import Trial
 from autoft.training.memory import keep_to_share

@@ -319,7 +319,7 @@ def test_the_trial_of_a_killed_worker_is_tried_twice_again_from_its_last_checkpo
     command: Callable[..., Command], arguments: list[str], undisturbed: Path, tmp_path: Path, losses: int
 ) -> None:
     search = command(*arguments, "--out", tmp_path / "run")
-    search.wait_for("t0001 epoch 2")
+    search.wait_for("t0001 epoch 1")
     killed: set[int] = set()
     log = tmp_path / "run" / "logs" / "t0001.txt"
     while len(killed) < losses:
@@ -337,7 +337,7 @@ def test_the_trial_of_a_killed_worker_is_tried_twice_again_from_its_last_checkpo
         row = read_record(Store.open(tmp_path / "run")).by_name["t0001"]
         assert row.status == "failed"
         assert row.reason.startswith("its worker was lost 3 times")
-        assert len(row.epochs) >= 2
+        assert len(row.epochs) >= 1
     require_kept([], tmp_path / "run")
     require_clean(tmp_path / "run", search)
 

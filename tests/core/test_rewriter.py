@@ -1,6 +1,5 @@
 """A file that is written again and again: whole for every reader at every moment, in the bytes that are there."""
 
-import contextlib
 import gc
 import os
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoft.core.storage import Rewriter, Store
+from tests.kills import is_killed
 
 
 @pytest.fixture
@@ -57,6 +57,35 @@ def test_two_that_write_one_file_do_not_write_into_each_others(store: Store) -> 
         assert store.read("last") == content
 
 
+def test_the_version_before_is_kept_under_a_name_until_it_is_reclaimed(store: Store) -> None:
+    rewriter = Rewriter(store, "best", durable=True)
+    rewriter.write(b"one", former="former")
+    assert store.list() == ["best"]
+    rewriter.write(b"two", former="former")
+    rewriter.write(b"three", former="former")
+    assert (store.read("best"), store.read("former")) == (b"three", b"two")
+    rewriter.write(b"four")
+    assert (store.read("best"), store.read("former")) == (b"four", b"two")
+    kept = Path(store.path("former")).stat().st_ino
+    rewriter.reclaim("former")
+    assert store.list() == ["best"]
+    rewriter.write(b"five")
+    assert Path(store.path("best")).stat().st_ino == kept
+    rewriter.reclaim("former")
+
+
+def test_a_disk_where_a_file_has_one_name_keeps_a_copy(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    rewriter = Rewriter(store, "best")
+    for content in (b"one", b"two", b"three"):
+        rewriter.write(content, former="former")
+    assert (store.read("best"), store.read("former")) == (b"three", b"two")
+    assert hidden(store) == []
+
+
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_kill_before_any_step_leaves_the_old_or_the_new_and_a_sweep_leaves_nothing_else(
     version: int, tmp_path: Path
@@ -64,7 +93,12 @@ def test_a_kill_before_any_step_leaves_the_old_or_the_new_and_a_sweep_leaves_not
     steps = 0
     while True:
         store = Store.open(tmp_path / str(steps))
-        killed = _killed(store, version, before=steps)
+        rewriter = Rewriter(store, "last")
+        killed = is_killed(
+            lambda rewriter=rewriter: rewriter.write(_content(version)),
+            before=steps,
+            prepare=lambda rewriter=rewriter: [rewriter.write(_content(number)) for number in range(1, version)],
+        )
         found = store.read("last") if store.exists("last") else b""
         assert found in {_content(version - 1), _content(version)}
         # Whoever comes next writes as if nothing had been.
@@ -83,30 +117,3 @@ def test_a_kill_before_any_step_leaves_the_old_or_the_new_and_a_sweep_leaves_not
 def _content(number: int) -> bytes:
     return str(number).encode() * number * 1000
 
-
-def _killed(store: Store, version: int, *, before: int) -> bool:
-    """Write versions in a child that dies before a step of the last, and return whether it came to that step."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-    rewriter = Rewriter(store, "last")
-    for number in range(1, version):
-        rewriter.write(_content(number))
-    left = before
-
-    def counted(original):
-        def call(*args, **kwargs):
-            nonlocal left
-            if left == 0:
-                os._exit(1)
-            left -= 1
-            return original(*args, **kwargs)
-
-        return call
-
-    for name in ("open", "fdopen", "link", "rename", "replace"):
-        setattr(os, name, counted(getattr(os, name)))
-    with contextlib.suppress(Exception):
-        rewriter.write(_content(version))
-        os._exit(0)
-    os._exit(2)

@@ -10,7 +10,7 @@ MEGABYTES = (64, 32, 48, 16, 64, 24)
 """What each step takes, holds until its end, and frees."""
 PROGRAM = f"""
 import json, resource, torch
-from autoft.training.freed import keep_freed_memory
+from autoft.core.freed import keep_freed_memory
 
 keep_freed_memory()
 faults = []
