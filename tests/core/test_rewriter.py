@@ -116,4 +116,3 @@ def test_a_kill_before_any_step_leaves_the_old_or_the_new_and_a_sweep_leaves_not
 
 def _content(number: int) -> bytes:
     return str(number).encode() * number * 1000
-
