@@ -102,7 +102,10 @@ class Reader:
         )
 
     def best_first(self, history: History, rungs: tuple[int, ...]) -> list[TrialView]:
-        """Return the trials that came to a rung, as `prior.best_first` does."""
+        """Return the trials that came to a rung: those of a higher one first, of each the better first.
+
+        Those with no finite value at some rung come last.
+        """
         self._follow(history, rungs)
         rungs_NL = self._latest_rungs[: len(history.trials)]
         places_N = np.flatnonzero(rungs_NL[:, 0])

@@ -250,7 +250,7 @@ class Curves(Halving):
         return [*(pool.draws(history, far) if prior is None else prior.promising(far, rng)), *near]
 
     def _prior(self, history: History, rungs: tuple[int, ...]) -> Prior | None:
-        return Prior.of(history, rungs, own=self._reader.best_first(history, rungs))
+        return Prior.of(history, own=self._reader.best_first(history, rungs))
 
     def _cost(self, history: History, assignment: Assignment) -> float:
         """Return the predicted cost of an epoch; kept for what has the same choices and whole numbers."""

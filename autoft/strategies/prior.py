@@ -1,7 +1,6 @@
 """What earlier searches say: which configurations to try first, and what to expect of any."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from autoft.strategies.base import Assignment, History, Suggestion, TrialView
 from autoft.strategies.experience.lessons import PROGRESS, Lessons, key_of, lessons_of
 from autoft.strategies.experience.model import DataFacts
 from autoft.strategies.random import tried
-from autoft.strategies.rungs import loss_at
 
 PORTFOLIO = 4
 """Assignments of the portfolio that are tried first; after so many, own results choose better than a fixed list."""
@@ -35,18 +33,16 @@ class Prior:
     """Of each search, 1 in all."""
 
     @classmethod
-    def of(cls, history: History, rungs: tuple[int, ...], *, own: Sequence[TrialView] | None = None) -> "Prior | None":
+    def of(cls, history: History, *, own: Sequence[TrialView]) -> "Prior | None":
         """Return the prior at this point of a search; None where it learns from no earlier ones.
 
         Args:
             history: What is known.
-            rungs: At which its trials are compared.
-            own: What `best_first` returns, where that is known already.
+            own: Its trials that can be compared, the best first; see `curve_evidence.Reader.best_first`.
         """
         if history.evidence is None:
             return None
         lessons = lessons_of(history.space, history.evidence)
-        own = best_first(history, rungs) if own is None else own
         said = lessons.losses(view.assignment for view in own)
         return cls(lessons=lessons, weights=lessons.weights(said, range(len(own)), target_of(history)))
 
@@ -109,25 +105,3 @@ def target_of(history: History) -> DataFacts:
         if label in names and (value := view.best(history.objective)) is not None
     }
     return dataclasses.replace(facts, probes=found) if found else facts
-
-
-def best_first(history: History, rungs: tuple[int, ...]) -> list[TrialView]:
-    """Return the trials that came to a rung: those of a higher one first, of each the better first.
-
-    Those with no finite value at some rung come last.
-    """
-    found: list[tuple[float, float, int, TrialView]] = []
-    for number, view in enumerate(history.trials):
-        if view.kind != "trial" or view.status == "failed":
-            continue
-        height, loss = 0.0, None
-        for place, rung in enumerate(rungs):
-            if (here := loss_at(history, view, rung)) is None:
-                break
-            height, loss = -place, here
-            if loss == math.inf:
-                height = math.inf
-                break
-        if loss is not None:
-            found.append((height, loss, number, view))
-    return [item[3] for item in sorted(found, key=lambda item: item[:3])]

@@ -10,6 +10,7 @@ from autoft.core.seeds import generator
 from autoft.space import Choice, Parameter
 from autoft.strategies import leaning, ranking
 from autoft.strategies.base import Assignment, History, Suggestion
+from autoft.strategies.curve_evidence import Reader
 from autoft.strategies.encoding import Encoding, is_ordered
 from autoft.strategies.parzen import Categories, Density, Numbers
 from autoft.strategies.prior import Prior
@@ -49,6 +50,7 @@ class TPE:
     """ceil(gamma x sqrt(n)) of n trials, at most 25, are the good ones: 3 of 36."""
     _encodings: list[Encoding] = field(default_factory=list, init=False, repr=False, compare=False)
     _losses: Losses = field(default_factory=Losses, init=False, repr=False, compare=False)
+    _reader: Reader = field(default_factory=Reader, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.startup < 1 or self.candidates < 1:
@@ -59,7 +61,7 @@ class TPE:
     def suggest(self, history: History, *, rungs: tuple[int, ...]) -> Suggestion:
         """Return the model's choice, or a draw while there is too little to fit it on."""
         evidence = gather(history, rungs, at_least=self.startup, losses=self._losses)
-        prior = Prior.of(history, rungs)
+        prior = Prior.of(history, own=self._reader.best_first(history, rungs))
         known = tried(history)
         if evidence is None and prior is not None:
             rng = generator(history.seed, "decision", history.num_started)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from autoft.strategies.curve_evidence import Reader, scaled, thinned
 from autoft.strategies.encoding import Encoding
-from autoft.strategies.prior import best_first
+from autoft.strategies.rungs import loss_at
 from tests.strategies.worlds import LOG_LOSS, branching_space, history, trial
 
 RUNGS = (1, 3, 9)
@@ -48,11 +48,16 @@ STATUSES = st.sampled_from(["running", "paused", "completed", "pruned", "diverge
 
 
 @given(st.lists(st.tuples(CURVES, STATUSES), max_size=8))
-def test_it_orders_trials_as_the_prior_does_whatever_became_of_them(drawn):
+def test_it_orders_trials_by_their_highest_rung_and_their_best_there_whatever_became_of_them(drawn):
     views = [trial(number, values, until=9, status=status) for number, (values, status) in enumerate(drawn, start=1)]
     now = history(space=SPACE).replace(trials=tuple(views))
-    found = Reader().best_first(now, RUNGS)
-    assert [view.trial for view in found] == [view.trial for view in best_first(now, RUNGS)]
+    expected = []
+    for view in views:
+        at_rungs = [loss for rung in RUNGS if (loss := loss_at(now, view, rung)) is not None]
+        if at_rungs and view.status != "failed":
+            is_lost = math.inf in at_rungs
+            expected.append((is_lost, *((0, 0) if is_lost else (-len(at_rungs), at_rungs[-1])), view.trial))
+    assert [view.trial for view in Reader().best_first(now, RUNGS)] == [one[-1] for one in sorted(expected)]
 
 
 @pytest.mark.parametrize("views", [(), (trial(1, [0.5]), trial(2, [0.5])), (trial(1, [None]), trial(2, [None]))])

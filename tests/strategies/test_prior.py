@@ -7,6 +7,7 @@ import pytest
 from autoft.strategies import Start, TrialView
 from autoft.strategies.asha import AshaPromote
 from autoft.strategies.composite import Composite
+from autoft.strategies.curve_evidence import Reader
 from autoft.strategies.curves import Curves
 from autoft.strategies.experience import DataFacts, Experience
 from autoft.strategies.experience.lessons import PROGRESS
@@ -30,7 +31,8 @@ def random_trials(count: int, seed: int = 5) -> tuple[TrialView, ...]:
 
 
 def prior(*trials: TrialView, past: Experience = PAST) -> Prior:
-    found = Prior.of(history(space=SPACE, evidence=past).replace(trials=trials), RUNGS)
+    now = history(space=SPACE, evidence=past).replace(trials=trials)
+    found = Prior.of(now, own=Reader().best_first(now, RUNGS))
     assert found is not None
     return found
 
@@ -54,7 +56,7 @@ def test_the_portfolio_is_tried_first_and_what_was_tried_is_passed_over():
 
 def test_without_experience_there_is_neither_portfolio_nor_prior():
     assert from_portfolio(history(space=SPACE)) is None
-    assert Prior.of(history(space=SPACE), RUNGS) is None
+    assert Prior.of(history(space=SPACE), own=()) is None
 
 
 def test_a_searcher_that_knows_of_no_experience_gets_the_portfolio():
