@@ -218,7 +218,7 @@ class SealedTable:
         self._columns |= {
             name: pa.chunked_array([pa.nulls(self.num_rows, self._schema.field(name).type)]) for name in unknown
         }
-        return pa.table({name: self._columns[name] for name in names})
+        return pa.Table.from_arrays([self._columns[name] for name in names], names=list(names))
 
     def _as_today(self, table: pa.Table) -> pa.Table:
         return table.cast(pa.schema([self._schema.field(name) for name in table.column_names]))
