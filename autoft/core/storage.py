@@ -320,6 +320,7 @@ class Rewriter:
             after()
             self._link(is_needed=former is not None)
             if former is not None:
+                _remove(self._target.with_name(former))  # it may be the same file, and then a rename does nothing
                 with contextlib.suppress(FileNotFoundError):
                     self._linked.replace(self._target.with_name(former))
             self._spare.replace(self._target)
@@ -333,9 +334,13 @@ class Rewriter:
 
     def reclaim(self, former: str) -> None:
         """Write the next version into the one that was kept as `former`, if there is one: nobody reads it any more."""
-        if self._store.is_local:
-            with contextlib.suppress(FileNotFoundError):
-                self._target.with_name(former).replace(self._spare)
+        path = self._target.with_name(former)
+        if not self._store.is_local or not path.exists():
+            return
+        if self._target.exists() and path.samefile(self._target):  # a kill came before there was a newer version
+            path.unlink()
+        else:
+            path.replace(self._spare)
 
     def _link(self, *, is_needed: bool) -> None:
         """Give the version that is published a second name, if there is one."""

@@ -192,6 +192,24 @@ def test_a_kill_before_any_step_loses_no_epoch_that_was_saved_also_if_the_next_i
     assert not is_cut
 
 
+@pytest.mark.parametrize("best", [{1, 2, 4, 5}, {1, 4, 5}], ids=str)
+def test_a_kill_before_any_step_leaves_nothing_that_is_written_into_while_it_is_read(
+    best: set[int], tmp_path: Path
+) -> None:
+    for first in range(18):
+        store = Store.open(tmp_path / str(first))
+        Training(store, best={1}).run(1)
+        is_killed(lambda store=store: Training(store, best={1, 2}).run(2), before=first)
+        store.sweep()
+        again = Training(store, best)
+        again.run(4)
+        names = [path for path in Path(store.path()).iterdir() if path.name != "former.safetensors"]
+        assert len({path.stat().st_ino for path in names}) == len(names)
+        for second in (1, 2, 3):  # when the file is open
+            is_killed(lambda again=again: again.run(5), before=second)
+            assert require_consistent(store, best) >= 4
+
+
 def test_a_checkpoint_is_plain_safetensors(store: Store) -> None:
     save(store, "best", TENSORS, {"epoch": 1})
     tensors = safetensors.torch.load_file(store.path("best.safetensors"))
