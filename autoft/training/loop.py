@@ -1,6 +1,7 @@
 """The training loop of one trial."""
 
 import dataclasses
+import logging
 import math
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from autoft.training.timing import WAIT, Stopwatch
 from autoft.training.updates import Updates
 from autoft.training.workbench import Workbench
 
+_log = logging.getLogger(__name__)
 FOUND = ("micro_batch", "eval_batch", "gradient_checkpointing", "ran_out", "compile", "frozen_once")
 """Of an `execution` block, what a trial may still find out while it trains."""
 
@@ -59,6 +61,8 @@ class Trial:
         self._results: list[Json] = []
         self._unreported: deque[EpochResult] = deque()
         self._epochs_recorded = epochs_recorded
+        self._best_until = 0
+        """The epoch up to which the best weights that are there are no worse."""
         self._resume()
         if self.epoch == 0 and self._plan.begin is not None:
             self._plan.begin()
@@ -166,8 +170,8 @@ class Trial:
         """Return the hash of the weights, saved where they are the best so far."""
         state = self._state(self._kept)
         weights_sha256 = state_hash(state)
-        if is_best:
-            about = {"epoch": self.epoch, "value": value}
+        if is_best and self.epoch >= self._best_until:
+            about = {"epoch": self.epoch, "value": value, "config": self._best["config"]}
             self._checkpoints.save_best(state, about, weights_sha256=weights_sha256)
         return weights_sha256
 
@@ -192,6 +196,15 @@ class Trial:
     def _state(self, network: nn.Module) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in network.state_dict().items() if name in self._learning}
 
+    def _begin_again(self) -> None:
+        """Keep the best weights until they are trained again, where epochs are known and the state after them is lost."""
+        if not self._epochs_recorded:
+            return
+        _log.warning("The state to go on from is lost: %d epochs are trained again.", self._epochs_recorded)
+        best = self._checkpoints.load("best")
+        if best is not None and best.about.get("config") == self._best["config"]:
+            self._best_until = best.about["epoch"]
+
     def _resume(self) -> None:
         """Go on from the last checkpoint, if this very configuration left one."""
         last = self._checkpoints.load("last")
@@ -203,6 +216,7 @@ class Trial:
                 f"that of epoch {expected}, another that of epoch {epoch}. Put the run folder where all of them see it."
             )
         if last is None or not is_there:
+            self._begin_again()
             return
         self.bench.revise(**last.about["found"])
         self.bench.chooses = self.bench.is_open = False

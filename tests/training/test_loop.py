@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from autoft.core.configs import EpochResult, TrialConfig
@@ -94,6 +95,25 @@ def test_an_epoch_that_is_recorded_but_lost_is_trained_again_and_not_told_twice(
     expected = [without_clock(whole.run_epoch()) for _ in range(3)]
     lost = open_here(config, colours, tmp_path / "nothing-there", epochs_recorded=2)
     assert without_clock(lost.run_epoch()) == expected[2]
+
+
+def test_where_the_state_to_go_on_from_is_lost_the_best_weights_stay_until_they_are_trained_again(
+    make_config: Make, colours: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(epochs=4, optimizer={"name": "adamw", "lr": 1e-3}, batch_size=8)
+    trial = open_here(config, colours, tmp_path)
+    results = [trial.run_epoch() for _ in range(3)]
+    assert [result.is_best for result in results][1:] != [False, False]
+    kept = safetensors.torch.load_file(tmp_path / "best.safetensors")
+    (tmp_path / "last.safetensors").unlink()
+    again = open_here(config, colours, tmp_path, epochs_recorded=3)
+    assert "is lost: 3 epochs are trained again" in caplog.text
+    best = max(result.epoch for result in results if result.is_best)
+    for epoch in range(1, best + 1):
+        assert without_clock(again._next_epoch()) == without_clock(results[epoch - 1])
+        there = safetensors.torch.load_file(tmp_path / "best.safetensors")
+        assert all(torch.equal(there[name], tensor) for name, tensor in kept.items())
+    assert again.run_epoch().epoch == 4
 
 
 def test_a_checkpoint_of_another_configuration_is_not_used(make_config: Make, colours: Dataset, tmp_path: Path) -> None:
