@@ -23,6 +23,7 @@ from autoft.engine.demand import Demand
 from autoft.engine.idle import keep_idle_workers
 from autoft.engine.interruption import Interruption
 from autoft.engine.job import Job, Report
+from autoft.engine.keeping import FOLDER
 from autoft.engine.losses import take_every_loss, why_lost
 from autoft.engine.nodes import grows, is_gone, look, node_of
 from autoft.engine.places import Node, Request, num_places
@@ -125,6 +126,7 @@ class Desk:
         """Take that a trial's worker is gone; return whether Tune shall try again, with a job that is up to date."""
         job, home = self._jobs[trial.trial_id], self._homes.pop(trial.trial_id, None)
         with self.guarded():
+            self._store.sweep(f"{FOLDER}/{job.trial}")
             if (went_on := self._moving.pop(trial.trial_id, None)) is not None:
                 again = went_on and self.coordinator.moves(job.trial)
             else:

@@ -298,6 +298,7 @@ class Coordinator:
         result = self._chronicle.epoch(trial, result)
         self.clock.observe(result)
         self.ledger.add_epoch(trial, result)
+        self._final.forget(trial)
         self._must_ask = True
         value = entry.view.values[-1]
         shown = "not finite" if value is None else f"{value:.4g}"

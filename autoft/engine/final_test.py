@@ -13,7 +13,7 @@ class FinalTest:
     """The test of the winner on rows that no trial has seen."""
 
     tested: str | None
-    """The trial whose final test the record holds."""
+    """The trial whose final test the record holds, if it has learned no more since."""
     metrics: Json | None = None
     """Of the test, if it was made in this run."""
     in_flight: bool = False
@@ -29,6 +29,11 @@ class FinalTest:
         return Job(
             kind="final", trial=trial, config=entry.config, epochs=tuple(epoch.to_json() for epoch in entry.epochs)
         )
+
+    def forget(self, trial: str) -> None:
+        """Take that a trial has learned more: what its test gave was of other weights."""
+        if self.tested == trial:
+            self.tested = None
 
     def end(self, trial: str, metrics: Json) -> None:
         """Take what the test of a trial gave."""

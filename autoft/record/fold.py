@@ -37,6 +37,7 @@ class _Trial:
     assignment: str | Json = "{}"
     config: str | Json = "{}"
     curve: list[EpochResult | EpochRows] = field(default_factory=list)
+    last_epoch_seq: int = 0
     row: TrialRow | None = None
     """What `record` last made of it, while nothing has changed."""
 
@@ -70,6 +71,7 @@ class Fold:
         self._seconds_used = 0.0
         self._has_ended = False
         self._test: Json | None = None
+        self._test_seq = 0
         self._last_seq = 0
         self._decisions: list[SealedTable | Json] = []
         self._epoch_tables: list[SealedTable] = []
@@ -87,12 +89,18 @@ class Fold:
             notes=tuple(self._notes),
             seconds_used=self._seconds_used,
             has_ended=self._has_ended,
-            test=self._test,
+            test=self._test if self._is_test_of_today else None,
             last_seq=self._last_seq,
             decision_sources=tuple(self._decisions),
             epoch_tables=tuple(self._epoch_tables),
             recent_epochs=tuple(self._recent_epochs),
         )
+
+    @property
+    def _is_test_of_today(self) -> bool:
+        """Whether the trial that was tested has learned no more since: else the test was of other weights."""
+        tested = None if self._test is None else self._trials.get(self._test["trial"])
+        return tested is None or tested.last_epoch_seq < self._test_seq
 
     def add(self, event: Json) -> None:
         """Take the next event.
@@ -116,6 +124,7 @@ class Fold:
                 self._has_ended = True
             case "test":
                 self._test = {"trial": event["trial"], "metrics": event["metrics"]}
+                self._test_seq = event["seq"]
             case "note":
                 self._notes.append(event["text"])
             case "clock":
@@ -184,6 +193,7 @@ class Fold:
         self._recent_epochs.append((event["trial"], result))
         trial = self._changed(event["trial"])
         trial.curve.append(result)
+        trial.last_epoch_seq = event["seq"]
         self._add_last_epoch(trial, result.status, result.reason, event["seq"])
         if result.config is not None:
             trial.config = result.config
@@ -214,6 +224,7 @@ class Fold:
         for last, (name, rows) in zip(lasts, found, strict=True):
             trial = self._changed(name)
             trial.curve.append(EpochRows(table, rows))
+            trial.last_epoch_seq = last["seq"]
             self._add_last_epoch(trial, last["status"], last["reason"], last["seq"])
         filled = np.flatnonzero(valid(table.column("config")))
         for row in table.take(filled, ["trial", "config"]).to_pylist():

@@ -197,7 +197,7 @@ class Trial:
         return {name: tensor for name, tensor in network.state_dict().items() if name in self._learning}
 
     def _begin_again(self) -> None:
-        """Keep the best weights until they are trained again, where epochs are known and the state after them is lost."""
+        """Keep the best weights until they are trained again, if the state after epochs that are known is lost."""
         if not self._epochs_recorded:
             return
         _log.warning("The state to go on from is lost: %d epochs are trained again.", self._epochs_recorded)

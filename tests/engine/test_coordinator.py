@@ -440,6 +440,34 @@ def test_a_winner_that_was_tested_is_not_tested_again(bench):
     assert again.coordinator.is_over
 
 
+def test_a_winner_that_was_trained_on_after_its_test_is_tested_again(bench):
+    time = Time()
+    b = bench(slots=1, trials=5, epochs=4, seconds=100.0, time=time)
+    b.jobs()
+    b.epoch("p01", 1, 0.4, "completed")
+    b.jobs()
+    assert b.epoch("t0001", 1, 0.5)
+    time.now = 120.0
+    b.epoch("t0001", 2, 0.6)
+    assert b.coordinator.next_job().kind == "final"
+    b.coordinator.reported(Report(kind="final", trial="t0001", result={"test_accuracy": 0.9}))
+    b.kill()
+    assert read_record(b.store).test == {"trial": "t0001", "metrics": {"test_accuracy": 0.9}}
+    again = bench(slots=1, trials=1, epochs=4, seconds=300.0, store=b.store, time=Time())
+    assert [job.trial for job in again.jobs()] == ["t0001"]
+    again.epoch("t0001", 3, 0.7)
+    assert read_record(b.store).test is None
+    again.kill()
+    last = bench(slots=1, trials=1, epochs=4, seconds=300.0, store=b.store, time=Time())
+    assert [job.trial for job in last.jobs()] == ["t0001"]
+    last.epoch("t0001", 4, 0.8, "completed")
+    final = last.coordinator.next_job()
+    assert (final.kind, final.trial, len(final.epochs)) == ("final", "t0001", 4)
+    last.coordinator.reported(Report(kind="final", trial="t0001", result={"test_accuracy": 0.8}))
+    assert read_record(b.store).test["metrics"] == {"test_accuracy": 0.8}
+    assert last.coordinator.is_over
+
+
 def test_a_seed_gives_the_same_decisions_twice(make_search, tmp_path):
     seen = []
     for name in ("a", "b"):

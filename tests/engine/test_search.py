@@ -100,6 +100,12 @@ def mishaps(ray_cluster, make_search, tmp_path_factory, spec):
     return store, read_record(store), outcome
 
 
+def test_what_a_lost_worker_left_half_written_is_removed_before_its_trial_goes_on(mishaps):
+    _, record, _ = mishaps
+    assert [epoch.metrics["unpublished"] for epoch in record.by_name["t0002"].epochs] == [0, 0, 0, 0]
+    assert record.by_name["t0002"].epochs[-1].metrics["opened_at"] == 2
+
+
 def test_mishaps_of_trials_end_no_search(mishaps):
     store, _, outcome = mishaps
     assert outcome.winner == "t0002"

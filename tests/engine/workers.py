@@ -45,6 +45,7 @@ class Scripted:
         scripts = folder.parent.parent / SCRIPT
         self.script: Json = json.loads(scripts.read_text()).get(folder.name, {}) if scripts.exists() else {}
         self.opened_at = self.epoch
+        self.unpublished = len(list(folder.glob(".last.*")))
 
     def run_epoch(self) -> EpochResult:
         self.epoch += 1
@@ -57,6 +58,7 @@ class Scripted:
         curve = script.get("curve", [0.5 + 0.01 * epoch for epoch in range(1, self.config.epochs + 1)])
         value = curve[self.epoch - 1]
         ends = self.epoch == min(len(curve), self.config.epochs)
+        measured = {"process": os.getpid(), "opened_at": self.opened_at, "unpublished": self.unpublished}
         planted = {name: script[name] for name in ("peak_memory_mb", "device_memory_mb") if name in script}
         if planted:
             planted["gpu_share"] = self.policy.gpu_share
@@ -64,7 +66,7 @@ class Scripted:
         self.store.write("last.safetensors", str(self.epoch).encode())
         return EpochResult(
             epoch=self.epoch,
-            metrics={"val_accuracy": value, "process": os.getpid(), "opened_at": self.opened_at} | planted,
+            metrics={"val_accuracy": value} | measured | planted,
             seconds=0.01 + script.get("seconds", 0.0),
             status="diverged" if value is None else "completed" if ends else "running",
             reason="the loss was not finite" if value is None else "its last epoch" if ends else "",
@@ -88,6 +90,7 @@ class Scripted:
         if script.get("always_die") or (epoch == script.get("die_at") and not marker.exists()):
             marker.parent.mkdir(parents=True, exist_ok=True)
             marker.touch()
+            marker.with_name(".last.safetensors.0123abcd").touch()  # as a writer leaves it that is killed
             os._exit(1)
 
 

@@ -51,6 +51,23 @@ def test_a_sealed_record_says_what_the_journal_said(store: Store):
     assert (after.searches, after.last_seq) == (before.searches, before.last_seq)
 
 
+@pytest.mark.parametrize("sealed_after", [0, 1, 2, 3])
+def test_a_test_counts_until_its_trial_learns_more(store: Store, sealed_after: int):
+    test = {"event": "test", "trial": "t0001", "metrics": {"accuracy": 0.625}}
+    steps = [[started("t0001"), epoch("t0001", 1, 0.5), test], [epoch("t0002", 1, 0.75)], [epoch("t0001", 2, 0.75)]]
+    steps[1].insert(0, started("t0002"))
+    found = []
+    with RecordWriter(store) as writer:
+        for number, events in enumerate(steps, start=1):
+            write_flushes(writer, [events])
+            if sealed_after in (0, number):
+                writer.seal()
+            assert writer.record.test == read_record(store).test
+            found.append(read_record(store).test)
+    tested = {"trial": "t0001", "metrics": {"accuracy": 0.625}}
+    assert found == [tested, tested, None]
+
+
 def test_the_writers_own_record_is_what_a_reader_sees(store: Store):
     with RecordWriter(store) as writer:
         for index, events in enumerate(small_search()):
