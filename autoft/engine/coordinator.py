@@ -261,8 +261,12 @@ class Coordinator:
         """Queue what an earlier run left unfinished, in the order in which it was started."""
         for entry in self.ledger.entries:
             trial, status = entry.view.trial, entry.view.status
+            # An epoch was recorded, and then a kill came.
             if entry.view.kind == "probe" and status == "completed":
-                self._set_status(trial, "probe", "its end was not recorded")  # the epoch was, and then a kill came
+                self._set_status(trial, "probe", "its end was not recorded")
+            if entry.breaks and entry.view.kind == "trial" and status in ("running", "paused", "completed"):
+                self._end(trial, "pruned", entry.breaks)
+                continue
             if status not in ("running", "paused") or entry.waits_for_promotion:
                 continue
             if status == "paused":

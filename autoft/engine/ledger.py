@@ -262,15 +262,18 @@ class Ledger:
         if not self._entries:
             return "No trial was started."
         reasons = Counter(
-            entry.reason or f"it ended as {entry.view.status}"
+            entry.breaks or entry.reason or f"it ended as {entry.view.status}"
             for entry in self._entries.values()
             if not entry.in_flight
         )
         total = len(self._entries)
+        what = f"All {total} trials failed"
         if not any(entry.view.status in OUT for entry in self._entries.values()):
-            return f"None of the {total} trials has a finite {self.objective.column}."
+            if not any(entry.breaks for entry in self._entries.values()):
+                return f"None of the {total} trials has a finite {self.objective.column}."
+            what = f"None of the {total} trials keeps the limits"
         reason, count = reasons.most_common(1)[0]
-        return f"All {total} trials failed; the commonest reason ({count} of {total}): {reason}"
+        return f"{what}; the commonest reason ({count} of {total}): {reason}"
 
 
 def _contestant(entry: Entry) -> Contestant:

@@ -156,7 +156,8 @@ def restored(record: Record, entries: Mapping[str, Entry]) -> LogicalTurns:
     """Return the logical clock where a record stands.
 
     Each trial's epochs follow one another from the moment of the decision that let it go on; the clock stands at the
-    last decision or the last epoch's end, whichever is later.
+    last decision or the last epoch's end, whichever is later. Trials that are taken up are those that ran, and those that
+    were paused without waiting for a promotion.
     """
     grants: dict[str, list[tuple[int, float]]] = {}
     now = 0.0
@@ -171,7 +172,8 @@ def restored(record: Record, entries: Mapping[str, Entry]) -> LogicalTurns:
         times = list(_begins(grants.get(trial, []), entry.view.epoch_cost))
         if entry.view.epoch:
             now = max(now, times[entry.view.epoch - 1] + entry.view.epoch_cost)
-        if entry.view.is_running and not entry.view.stands:
+        is_taken_up = entry.view.is_running or (entry.view.status == "paused" and not entry.waits_for_promotion)
+        if is_taken_up and entry.view.epoch < entry.view.until_epoch:
             begins.append((entry, times[entry.view.epoch]))
     turns = LogicalTurns(now)
     for trial in entries:

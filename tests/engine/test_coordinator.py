@@ -581,6 +581,32 @@ def test_a_trial_that_breaks_a_limit_ends_at_once_and_cannot_win(bench):
     assert b.coordinator.next_job().trial == "p01"
 
 
+@pytest.mark.parametrize("status", ["running", "completed"])
+def test_a_trial_that_breaks_a_limit_ends_also_if_a_kill_came_before_its_end_was_recorded(bench, status):
+    options = {"slots": 1, "trials": 2, "epochs": 2, "limits": {"latency_ms": 5.0}}
+    b = bench(**options)
+    b.jobs()
+    b.epoch("p01", 1, 0.4, "completed")
+    b.jobs()
+    metrics = {"val_accuracy": 0.9, "latency_ms": 9.0}
+    result = EpochResult(epoch=1, metrics=metrics, seconds=1.0, status=status, is_best=True)
+    b.writer.append({"event": "epoch", "trial": "t0001", "result": result.to_json()})
+    b.writer.flush()
+    b.kill()
+    again = bench(**options, store=b.store)
+    assert [job.trial for job in again.jobs()] == ["t0002"]
+    assert again.statuses()["t0001"][0] == "pruned"
+
+
+def test_when_all_break_a_limit_it_is_named(bench):
+    b = bench(slots=1, trials=1, epochs=1, limits={"latency_ms": 5.0})
+    for trial in ("p01", "t0001"):
+        b.jobs()
+        b.epoch(trial, 1, 0.5, "completed", latency_ms=9.0)
+    reason = "latency_ms 9 is over the limit 5"
+    assert str(b.coordinator.fatal) == f"None of the 2 trials keeps the limits; the commonest reason (2 of 2): {reason}"
+
+
 def test_every_trial_that_ends_records_the_front_of_several_metrics(bench):
     b = bench(slots=1, trials=2, epochs=1, metrics=("accuracy", "-latency_ms"))
     b.jobs()

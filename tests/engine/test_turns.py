@@ -182,6 +182,19 @@ def test_kills_change_no_decision(search, alone, tmp_path_factory, cuts, seed):
     assert decisions(store) == decisions(alone)
 
 
+def test_a_record_that_ends_after_a_decision_and_before_what_it_brings_goes_on_to_the_same_end(search, alone, tmp_path):
+    events = list(read_events(alone))
+    cuts = [count for count, event in enumerate(events, start=1) if event.get("action") in ("continue", "pause", "stop")]
+    for count in cuts[:: max(1, len(cuts) // 20)]:
+        store = Store.open(tmp_path / str(count))
+        writer = RecordWriter(store)
+        for event in events[:count]:
+            writer.append({key: value for key, value in event.items() if key not in ("seq", "time")})
+        writer.close()
+        assert Farm(search, store, workers=2, arrival=random.Random(count)).run()
+        assert trials(store) == trials(alone)
+
+
 @pytest.mark.parametrize("confirm", [0, 1])
 @pytest.mark.parametrize("scheduler", ["asha", "asha-promote", "none"])
 def test_a_replay_takes_every_decision_again_through_kills_and_a_larger_budget(
