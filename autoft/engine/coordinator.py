@@ -259,7 +259,11 @@ class Coordinator:
 
     def _take_up(self) -> None:
         """Queue what an earlier run left unfinished, in the order in which it was started."""
+        if self._search.budget.seconds is not None:
+            self.ledger.ask_after_each_epoch()
         for entry in self.ledger.entries:
+            for result in entry.epochs:
+                self.clock.observe(result)
             trial, status = entry.view.trial, entry.view.status
             # An epoch was recorded, and then a kill came.
             if entry.view.kind == "probe" and status == "completed":

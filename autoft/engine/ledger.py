@@ -125,6 +125,12 @@ class Ledger:
         """Let a trial train up to an epoch."""
         self._change(self._entries[trial], until_epoch=until_epoch)
 
+    def ask_after_each_epoch(self) -> None:
+        """Grant unfinished trials one epoch more at most: under a budget of time each is asked about after every one."""
+        for trial in self.unfinished:
+            view = self._entries[trial].view
+            self.grant(trial, min(view.until_epoch, view.epoch + 1))
+
     def set_status(self, trial: str, status: TrialStatus, reason: str) -> None:
         """Say what a trial is now."""
         entry = self._entries[trial]

@@ -61,6 +61,8 @@ def replay(search: SearchConfig, store: Store, *, evidence: Experience | None = 
             case "search":
                 slots = event.get("slots", slots)
                 budget = Budget(**event["budget"]) if "budget" in event else budget
+                if budget.seconds is not None:
+                    ledger.ask_after_each_epoch()
             case "places":
                 slots = event["slots"]
             case "decision":

@@ -382,6 +382,26 @@ def test_after_the_time_is_up_a_trial_stops_at_its_next_epoch_and_can_be_taken_u
     assert (job.trial, job.epochs_recorded) == ("t0001", 2)
 
 
+def test_where_a_resume_brings_a_budget_of_time_every_trial_is_asked_about_after_its_next_epoch(bench, make_search):
+    b = bench(slots=1, trials=1, epochs=9, scheduler="none")
+    b.writer.append({"event": "search", "slots": 1, "budget": {"trials": 1, "epochs": 9}})
+    b.jobs()
+    b.epoch("p01", 1, 0.5, "completed")
+    b.jobs()
+    assert b.epoch("t0001", 1, 0.5)
+    b.kill()
+    time = Time()
+    again = bench(slots=1, trials=1, epochs=9, scheduler="none", seconds=100.0, store=b.store, time=time)
+    again.writer.append({"event": "search", "slots": 1, "budget": {"trials": 1, "epochs": 9, "seconds": 100.0}})
+    assert [job.trial for job in again.jobs()] == ["t0001"]
+    assert again.epoch("t0001", 2, 0.6)
+    time.now = 100.0
+    assert not again.epoch("t0001", 3, 0.6)
+    assert again.statuses()["t0001"] == ("paused", "the time is up")
+    search = make_search(trials=1, epochs=9, scheduler="none", seconds=100.0)
+    assert replay(search, b.store).difference is None
+
+
 def test_time_is_reserved_for_the_final_test_from_the_evaluations_seen(bench):
     b = bench(slots=1, trials=1, epochs=2, seconds=100.0)
     assert b.coordinator.clock.seconds_reserved == 1.0
@@ -391,6 +411,9 @@ def test_time_is_reserved_for_the_final_test_from_the_evaluations_seen(bench):
     )
     b.coordinator.reported(Report(kind="epoch", trial="p01", result=result.to_json()))
     assert b.coordinator.clock.seconds_reserved == 7.0
+    b.kill()
+    again = bench(slots=1, trials=1, epochs=2, seconds=100.0, store=b.store)
+    assert again.coordinator.clock.seconds_reserved == 7.0
 
 
 def test_a_search_killed_anywhere_goes_on_with_the_same_names_and_counts_nothing_twice(bench):
