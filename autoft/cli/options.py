@@ -69,7 +69,7 @@ def _time(default: str) -> Any:
     return valued("DURATION", _TIME, BUDGET, default, parser=parsing.duration)
 
 
-Trials = Annotated[int | None, _count(_TRIALS, "the space's; as many as the time holds, if --time is given")]
+Trials = Annotated[int | None, _count(_TRIALS, "the space's, also beside --time")]
 Epochs = Annotated[int | None, _count(_EPOCHS, "the space's")]
 Time = Annotated[float | None, _time("no limit")]
 

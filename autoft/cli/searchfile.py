@@ -11,7 +11,7 @@ from autoft.core.jsonable import Json
 if TYPE_CHECKING:
     from autoft.space.nodes import Node
 
-REPEATED = ("learn_from", "metric")
+REPEATED = ("learn_from", "limit", "metric")
 """Options that may be a list."""
 
 META_KEY = "autoft.cli.searchfile.set"
@@ -39,7 +39,7 @@ def apply_file(context: typer.Context, path: Path | None) -> Path | None:
         if key == "set":
             context.meta[META_KEY] = _overrides(node)
         elif key in REPEATED:
-            defaults[key] = [_text(item, key) for item in (node.items if node.items is not None else (node,))]
+            defaults[key] = _texts(node, key)
         else:
             defaults[key] = _text(node, key)
     context.default_map = {**(context.default_map or {}), **defaults}
@@ -67,6 +67,13 @@ def _overrides(node: "Node") -> Json:
     if node.map is None:
         raise ConfigError(f"'set' at {node.where} must be a map of path: value, not {node.plain()!r}.")
     return {path: setting.plain() for path, setting in node.map.items()}
+
+
+def _texts(node: "Node", key: str) -> list[str]:
+    """Return the values of an option that may be repeated; those of a map as `name=value`."""
+    if node.map is not None and key == "limit":
+        return [f"{name}={_text(value, key)}" for name, value in node.map.items()]
+    return [_text(item, key) for item in (node.items if node.items is not None else (node,))]
 
 
 def _text(node: "Node", key: str) -> str:

@@ -209,7 +209,7 @@ class SearchConfig:
     metrics: tuple[str, ...]
     """As given; of several, trials are ranked by front and within it by the first. A leading "-" minimises."""
     budget: Budget
-    """Whole, but for `seconds`, where no limit was given, and `trials`, where the seconds alone bound the search."""
+    """Whole, but for `seconds` where no limit was given."""
     searcher: StrategyConfig
     scheduler: StrategyConfig
     resources: Resources

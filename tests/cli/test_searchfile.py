@@ -4,10 +4,12 @@ from typing import Annotated
 
 import pytest
 import typer
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from autoft.cli import main, parsing
-from autoft.cli.searchfile import META_KEY, apply_file
+from autoft.cli.app import app as cli
+from autoft.cli.searchfile import META_KEY, REPEATED, apply_file
 
 App = typer.Typer()
 
@@ -21,11 +23,12 @@ def search(
     trials: Annotated[int | None, typer.Option(parser=parsing.count)] = None,
     time: Annotated[float | None, typer.Option(parser=parsing.duration)] = None,
     metric: Annotated[list[str] | None, typer.Option()] = None,
+    limit: Annotated[list[str] | None, typer.Option()] = None,
     cpus_per_trial: Annotated[float, typer.Option(parser=parsing.positive)] = 1,
     set_: Annotated[list[str] | None, typer.Option("--set")] = None,
 ) -> None:
     overrides = {**context.meta.get(META_KEY, {}), **parsing.settings(set_ or ())}
-    typer.echo(json.dumps([data, trials, time, metric, cpus_per_trial, overrides]))
+    typer.echo(json.dumps([data, trials, time, metric, cpus_per_trial, overrides, parsing.limits(limit or ())]))
 
 
 def run(*arguments: str) -> list[object]:
@@ -45,6 +48,7 @@ def file(tmp_path: Path) -> Path:
         "time: 1h30m\n"
         "metric: [accuracy, -latency_ms]\n"
         "cpus_per_trial: 2\n"
+        "limit: parameters=10M\n"
         "set:\n"
         "  optimizer.lr: 1e-4\n"
         "  data.drop_rare: true\n"
@@ -61,6 +65,7 @@ def test_a_file_gives_the_argument_and_every_option(file: Path) -> None:
         ["accuracy", "-latency_ms"],
         2.0,
         {"optimizer.lr": 1e-4, "data.drop_rare": True, "batch_size": {"choice": [16, 32]}},
+        {"parameters": 1e7},
     ]
 
 
@@ -74,6 +79,12 @@ def test_what_stands_on_the_line_wins(file: Path) -> None:
 def test_one_metric_needs_no_list(file: Path) -> None:
     file.write_text("data: x\nmetric: f1_macro\n")
     assert run("--config", str(file))[3] == ["f1_macro"]
+
+
+@pytest.mark.parametrize("text", ["[parameters=10M, latency_ms=5]", "{parameters: 10M, latency_ms: 5}"])
+def test_limits_are_a_list_or_a_map(file: Path, text: str) -> None:
+    file.write_text(f"data: x\nlimit: {text}\n")
+    assert run("--config", str(file))[6] == {"parameters": 1e7, "latency_ms": 5.0}
 
 
 def test_a_value_of_null_leaves_the_default(file: Path) -> None:
@@ -122,3 +133,8 @@ def test_a_file_in_another_encoding_is_refused(file: Path, capsys: pytest.Captur
     file.write_bytes("data: Stra\xdfe".encode("latin-1"))
     assert main(["search", "--out", "r", "--config", str(file)]) == 2
     assert "it is no UTF-8 text" in capsys.readouterr().err
+
+
+def test_every_option_that_may_be_repeated_may_be_a_list() -> None:
+    search = get_command(cli).commands["search"]
+    assert {one.name for one in search.params if getattr(one, "multiple", False)} == {*REPEATED, "set_"}
