@@ -126,7 +126,7 @@ class Ledger:
         self._change(self._entries[trial], until_epoch=until_epoch)
 
     def ask_after_each_epoch(self) -> None:
-        """Grant unfinished trials one epoch more at most: under a budget of time each is asked about after every one."""
+        """Grant unfinished trials one epoch more at most: under a budget of time they are asked about after each."""
         for trial in self.unfinished:
             view = self._entries[trial].view
             self.grant(trial, min(view.until_epoch, view.epoch + 1))

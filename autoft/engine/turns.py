@@ -156,8 +156,8 @@ def restored(record: Record, entries: Mapping[str, Entry]) -> LogicalTurns:
     """Return the logical clock where a record stands.
 
     Each trial's epochs follow one another from the moment of the decision that let it go on; the clock stands at the
-    last decision or the last epoch's end, whichever is later. Trials that are taken up are those that ran, and those that
-    were paused without waiting for a promotion.
+    last decision or the last epoch's end, whichever is later. Taken up are the trials that ran, and those that were
+    paused without waiting for a promotion.
     """
     grants: dict[str, list[tuple[int, float]]] = {}
     now = 0.0
