@@ -182,11 +182,10 @@ def test_kills_change_no_decision(search, alone, tmp_path_factory, cuts, seed):
     assert decisions(store) == decisions(alone)
 
 
-def test_a_record_that_ends_after_a_decision_and_before_what_it_brings_goes_on_to_the_same_end(search, alone, tmp_path):
+def test_a_record_that_ends_between_a_decision_and_what_it_brings_goes_on_to_the_same_end(search, alone, tmp_path):
     events = list(read_events(alone))
-    cuts = [
-        count for count, event in enumerate(events, start=1) if event.get("action") in ("continue", "pause", "stop")
-    ]
+    actions = ("continue", "pause", "stop")
+    cuts = [count for count, event in enumerate(events, start=1) if event.get("action") in actions]
     for count in cuts[:: max(1, len(cuts) // 20)]:
         store = Store.open(tmp_path / str(count))
         writer = RecordWriter(store)
