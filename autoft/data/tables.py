@@ -208,7 +208,7 @@ def _read_parquet(path: Path) -> pa.Table:
 def _from_series(series: Any) -> "Column | str":
     try:
         found: Column = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeEncodeError):
         return _from_objects(list(series))
     return found
 
@@ -226,7 +226,7 @@ def _from_objects(values: list[Any]) -> "Column | str":
         if odd is not None:
             return type(odd).__name__
         present = [None if isinstance(value, float) and isnan(value) else value for value in values]
-        column = pa.array([None if value is None else str(value) for value in present])
+        return _from_objects([None if value is None else str(value) for value in present])
     return column
 
 

@@ -139,6 +139,12 @@ def test_a_data_frame_of_mixed_labels_becomes_texts():
     assert from_memory(frame, "frame").content.to_pydict() == {"label": ["1", "x", None]}
 
 
+@pytest.mark.parametrize(("other", "kept"), [("c", "c"), (1, "1"), (float("nan"), None)])
+def test_half_a_surrogate_pair_in_a_data_frame_is_marked(other, kept):
+    frame = pd.DataFrame({"text": pd.Series([other, "a\ud800 b"], dtype=object)})
+    assert from_memory(frame, "frame").content.to_pydict() == {"text": [kept, "a\ufffd b"]}
+
+
 def test_a_data_frame_of_paths_holds_their_texts():
     frame = pd.DataFrame({"image": [Path("a/b.png"), None], "label": [0, 1]})
     assert from_memory(frame, "frame").content.to_pydict()["image"] == [str(Path("a/b.png")), None]
