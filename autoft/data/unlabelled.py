@@ -133,7 +133,7 @@ def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, own: 
     if not isinstance(one, str | Path):
         raise DataError(f"A {type(one).__name__} is no {_word(kind)} to predict; give a path{_or_what(kind)}.")
     if stdin is not None and str(one) == STDIN:
-        found = _of_lines(stdin, "stdin", kind)
+        found = _of_stdin(stdin, kind)
     elif kind == "text" and stdin is None and isinstance(one, str) and not _is_place(one):
         _refuse_blank(one, number)
         return [Place(one if len(one) <= _SHOWN else f"{one[: _SHOWN - 3]}...", Held([one]), 0)]
@@ -178,6 +178,18 @@ def _of_file(file: Path, kind: str) -> list[Place]:
         raise DataError(f"'{name}' is not in UTF-8: {error}.") from error
     except OSError as error:
         raise DataError(f"'{name}' cannot be read: {error.strerror}.") from error
+
+
+def _of_stdin(lines: Iterable[str], kind: str) -> list[Place]:
+    try:
+        return _of_lines(map(_decoded, lines), "stdin", kind)
+    except UnicodeError as error:
+        raise DataError(f"'stdin' is not in UTF-8: {error}.") from error
+
+
+def _decoded(line: str) -> str:
+    """Return a line in which each byte was a part of UTF-8; in the C locale Python lets the others pass."""
+    return line.encode("utf-8", "surrogateescape").decode()
 
 
 def _of_lines(lines: Iterable[str], name: str, kind: str) -> list[Place]:

@@ -154,3 +154,10 @@ def test_a_text_file_of_another_encoding_is_said(tmp_path):
     (tmp_path / "a.txt").write_bytes("café\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"is not in UTF-8"):
         read_inputs([tmp_path / "a.txt"], "text")
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the latter in the C locale
+def test_standard_input_of_another_encoding_is_said(errors):
+    latin = io.TextIOWrapper(io.BytesIO("fine\ncafé\n".encode("latin-1")), encoding="utf-8", errors=errors)
+    with pytest.raises(DataError, match=r"^'stdin' is not in UTF-8: .* can't decode byte 0xe9 in position \d: "):
+        read_inputs(["-"], "text", stdin=latin)
