@@ -1,6 +1,7 @@
 """cluster/README.md: what it names is there, and its lines of autoft are lines that autoft takes."""
 
 import re
+from pathlib import Path
 
 from tests.cluster.files import CLOUDS, CLUSTER, ROOT, documents
 
@@ -39,6 +40,14 @@ def test_every_ray_that_it_starts_asks_for_the_token() -> None:
     assert len(blocks) == 2
     for block in blocks:
         assert re.match(r"export RAY_AUTH_MODE=token[ \n]", block)
+
+
+def test_a_run_is_copied_into_a_folder_that_a_line_before_has_made() -> None:
+    found = [*re.finditer(r"^ray rsync-down \S+ \S+ (\S+)$", README, re.M)]
+    assert found
+    for line in found:
+        made = re.findall(r"^mkdir -p (\S+)$", README[: line.start()], re.M)
+        assert str(Path(line[1]).parent) in made, line[0]
 
 
 def test_links_lead_somewhere() -> None:
