@@ -29,6 +29,7 @@ done
 
 # Ray's token: made for this job, in a file that only its user reads, known to the processes by the file's path.
 private=$(umask 077 && mktemp -d "$SLURM_SUBMIT_DIR/.autoft-$SLURM_JOB_ID-XXXXXX")
+trap 'rm -rf "$private"' EXIT
 (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' > "$private/token")
 unset RAY_AUTH_TOKEN
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$private/token"
@@ -40,7 +41,7 @@ port=$((20000 + SLURM_JOB_ID % 10000))
 own=/tmp/autoft-job-$SLURM_JOB_ID
 export AUTOFT_CACHE=${AUTOFT_CACHE:-$own/cache}
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-ip=$(getent ahostsv4 "${nodes[0]}" | awk '$1 !~ /^127\./ {print $1; exit}')
+ip=$({ getent ahostsv4 "${nodes[0]}" || true; } | awk '$1 !~ /^127\./ {print $1; exit}') # a name may have no address
 ip=${ip:-$(hostname -I | awk '{print $1}')}
 
 ray_on() { # COUNT NODES ARGUMENTS...: run Ray on each of these nodes, in the background, until it is ended.

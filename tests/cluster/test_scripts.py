@@ -63,6 +63,46 @@ def test_what_node_sh_lacks_on_the_machine_is_said_in_one_sentence(
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said.format(home=tmp_path) + "\n")
 
 
+def slurm_job(folder: Path, **commands: str) -> subprocess.CompletedProcess[str]:
+    """Return how slurm.sh ended in a job whose commands are these scripts; Ray's head ends at once."""
+    stand_ins = {"ray": "", "autoft": "", "scontrol": "echo node1", "srun": f'echo "$*" >> {folder}/srun'} | commands
+    (folder / "bin").mkdir()
+    for name, script in stand_ins.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "bin" / name).chmod(0o755)
+    environment = {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "node1",
+        "SLURM_SUBMIT_DIR": str(folder),
+        "SLURM_CPUS_PER_TASK": "1",
+    }
+    return subprocess.run(
+        ["bash", CLUSTER / "slurm.sh", "search", "data", "--out", "run"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_slurm_node_whose_name_has_no_address_gets_its_own(tmp_path: Path) -> None:
+    done = slurm_job(tmp_path, getent="exit 2", hostname="echo 127.0.0.9 127.0.0.8")
+    assert (done.returncode, done.stderr) == (1, "Ray's head did not start on node1; its output is above.\n")
+    head, removal = (tmp_path / "srun").read_text().splitlines()
+    assert "ray start --head --node-ip-address=127.0.0.9 --port=20007 " in head
+    assert removal.endswith("rm -rf /tmp/autoft-job-7")
+    assert not list(tmp_path.glob(".autoft-*"))
+
+
+def test_a_slurm_job_that_ends_before_ray_starts_leaves_no_token(tmp_path: Path) -> None:
+    done = slurm_job(tmp_path, scontrol="exit 1")
+    assert done.returncode != 0
+    assert not (tmp_path / "srun").exists()
+    assert not list(tmp_path.glob(".autoft-*"))
+
+
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
     done = run(EXECUTABLES / "hadolint", CLUSTER / "Dockerfile")
     assert (done.returncode, done.stdout) == (0, "")
