@@ -5,7 +5,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from autoft.jobs.verifying import (
     sha256_of,
 )
 from autoft.record import read_record
+from autoft.record.journal import segment_start
 from autoft.record.lock import WriterLock
 
 ATTEMPTS = 6
@@ -198,6 +199,8 @@ class _Fetch:
     def _bring(self, file: StoredFile, *, into: Path | None = None) -> None:
         """Bring a file, unless it is here and unchanged.
 
+        A journal that has grown is brought as it was listed: what is written there goes behind what is there.
+
         Raises:
             FileNotFoundError: If it has vanished.
             _Moved: If it has another size by now.
@@ -211,6 +214,9 @@ class _Fetch:
         try:
             self._source.download(file.name, partial)
             size = partial.stat().st_size
+            if size > file.bytes and segment_start(place.name) is not None:
+                os.truncate(partial, file.bytes)
+                size = file.bytes
             if size != file.bytes:
                 raise _Moved(file.name)
             sha256 = sha256_of(partial)
@@ -282,15 +288,19 @@ class _Fetch:
             FormatError: If it is damaged.
         """
         staging = self._target / _STAGING
+        _clear(staging)
+        files: list[StoredFile] = []
         for pause in _pauses():
             try:
-                files = self._stage_record(staging)
+                before, files = files, self._listing("results")
+                self._stage_record(staging, files, before)
                 read_record(Store.open(staging))
                 break
             except (FileNotFoundError, _Moved):
                 error = None
             except FormatError as damaged:
                 error = damaged
+                _clear(staging)
             time.sleep(pause)
         else:
             raise WorkError(f"The record of '{self._run}' cannot be read whole: {error or 'it changes all the time'}.")
@@ -307,14 +317,26 @@ class _Fetch:
                 self._remove(old)
         _clear(staging)
 
-    def _stage_record(self, staging: Path) -> list[StoredFile]:
-        """Bring the record's files into a folder of their own; those that are here already by a link."""
-        _clear(staging)
-        files = self._listing("results")
+    def _stage_record(self, staging: Path, files: Sequence[StoredFile], before: Sequence[StoredFile]) -> None:
+        """Bring the record's files into a folder of their own; those that are here already by a link.
+
+        Args:
+            staging: The folder; what it holds of the files and has not changed stays.
+            files: Of the record.
+            before: As they were listed the last time.
+
+        Raises:
+            FileNotFoundError: If one has vanished.
+            _Moved: If one has another size by now.
+            FormatError: If there is none.
+        """
         if not files:
             raise FormatError(f"'{self._run}' has no record")
+        for file in before:
+            if file not in files:
+                (staging / file.name).unlink(missing_ok=True)
         for file in files:
-            if self._is_here(file):
+            if not (staging / file.name).exists() and self._is_here(file):
                 (staging / file.name).parent.mkdir(parents=True, exist_ok=True)
                 try:
                     os.link(self._target / file.name, staging / file.name)
@@ -325,7 +347,6 @@ class _Fetch:
             missing = [file for file in files if not (staging / file.name).exists()]
             for done in [pool.submit(self._bring, file, into=staging) for file in missing]:
                 done.result()
-        return files
 
     def _remove_vanished(self, listing: Iterable[StoredFile]) -> None:
         """Remove what was fetched before and is there no more, such as checkpoints of pruned trials."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from autoft.core.errors import ConfigError, FormatError, WorkError
 from autoft.core.storage import Store, joined
 from autoft.data import open_dataset, prepare
 from autoft.data.run_rows import RunRows
-from autoft.jobs import Fetched, fetch
+from autoft.jobs import Fetched, fetch, fetching
 from autoft.jobs.fetch_ledger import LEDGER
 from autoft.jobs.verifying import _problems_of_rows
 from autoft.record import RecordWriter, read_record
@@ -267,16 +268,67 @@ def test_a_ledger_that_was_cut_off_counts_as_far_as_it_is_whole(there: Path, tmp
     assert names(tmp_path / "home") == names(there)
 
 
-def test_a_run_that_no_job_has_begun_can_be_read(pictures: Path, tiny_space: Path, s3: Server, tmp_path: Path) -> None:
+def laid(pictures: Path, space: Path, out: str | Path) -> None:
+    """Lay a run that no job has begun."""
     from autoft.api import SearchRequest
     from autoft.api.laying import lay
 
-    out = s3.uri("laid")
-    request = SearchRequest(
-        data=str(pictures), space=tiny_space, out=out, address="auto", budget=Budget(trials=1, epochs=1)
-    )
+    budget = Budget(trials=1, epochs=1)
+    request = SearchRequest(data=str(pictures), space=space, out=str(out), address="auto", budget=budget)
     lay(request, elsewhere=True)
+
+
+def test_a_run_that_no_job_has_begun_can_be_read(pictures: Path, tiny_space: Path, s3: Server, tmp_path: Path) -> None:
+    out = s3.uri("laid")
+    laid(pictures, tiny_space, out)
     assert autoft.open_run(out).rows() == []
     assert not Store.open(joined(out, "data")).exists("dataset.arrow")
     assert fetch(out, tmp_path / "home").has_model is False
     assert autoft.open_run(tmp_path / "home").rows() == []
+
+
+@pytest.fixture
+def written(
+    pictures: Path, tiny_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RecordWriter]:
+    """Return the writer of the run `there`, which has tables and a journal; one file travels at a time."""
+    monkeypatch.setattr(fetching, "THREADS", 1)
+    monkeypatch.setattr(fetching, "PAUSE_SECONDS", 0.01)
+    laid(pictures, tiny_space, tmp_path / "there")
+    with RecordWriter(Store.open(tmp_path / "there")) as writer:
+        for number in range(8):
+            writer.append(note(f"Sealed {number}."))
+        writer.seal()
+        writer.append(note("In the journal."))
+        writer.flush()
+        yield writer
+
+
+def note(text: str) -> dict[str, Any]:
+    return {"event": "note", "text": text}
+
+
+def test_a_journal_that_grows_all_the_time_comes_home_as_it_was_listed(written: RecordWriter, tmp_path: Path) -> None:
+    def report(done: int, total: int) -> None:
+        written.append(note("It goes on."))
+        written.flush()
+
+    found = fetch(tmp_path / "there", tmp_path / "home", report=report)
+    assert found.num_new == found.num_files
+    notes = read_record(Store.open(tmp_path / "home")).notes
+    assert notes == written.record.notes[: len(notes)]
+    assert len(notes) > 9
+    assert fetch(tmp_path / "there", tmp_path / "home").num_new == 1
+    assert read_record(Store.open(tmp_path / "home")).notes == written.record.notes
+
+
+def test_tables_that_have_come_do_not_travel_again_where_the_journal_is_sealed_meanwhile(
+    written: RecordWriter, tmp_path: Path
+) -> None:
+    def report(done: int, total: int) -> None:
+        if (tmp_path / "home" / fetching._STAGING).is_dir():
+            written.seal()
+
+    found = fetch(tmp_path / "there", tmp_path / "home", report=report)
+    assert found.num_new == found.num_files
+    assert read_record(Store.open(tmp_path / "home")).notes == written.record.notes
