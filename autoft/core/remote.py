@@ -70,7 +70,7 @@ def opened(uri: str) -> tuple[fs.FileSystem, fs.FileSystem, str]:
     """
     try:
         parts = urlsplit(uri)
-        _refuse_credentials(parts)
+        refuse_credentials(parts)
         if parts.scheme == "s3":
             filesystem, small = _s3(parts.netloc, parts.query, _environment())
             root = unquote(parts.netloc + parts.path)
@@ -85,6 +85,23 @@ def opened(uri: str) -> tuple[fs.FileSystem, fs.FileSystem, str]:
     if not root:
         raise ConfigError(f"'{uri}' names no folder; give one, such as {parts.scheme}://bucket/folder.")
     return filesystem, small, root
+
+
+def refuse_credentials(parts: SplitResult) -> None:
+    """Refuse a URI with a secret in it: a run's record and logs would keep it.
+
+    Raises:
+        ConfigError: If there is one; does not repeat it.
+    """
+    user = parts.netloc.rpartition("@")[0]
+    in_netloc = ":" in user or (parts.scheme in ("s3", "gs", "gcs") and (user or ":" in parts.netloc))
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    if in_netloc or any(_SECRET.search(name) or "@" in value for name, value in query):
+        raise ConfigError(
+            f"The name of the {parts.scheme}:// folder holds credentials, which the run's record and logs would keep; "
+            "leave them out, and put them into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "GOOGLE_APPLICATION_CREDENTIALS) or give the machines a role."
+        )
 
 
 def require_answer(uri: str, filesystem: fs.FileSystem, root: str) -> None:
@@ -177,19 +194,6 @@ def _denied(uri: str, reason: str) -> str:
 
 def _unknown_bucket(uri: str) -> str:
     return f"There is no bucket '{urlsplit(uri).netloc}', which '{uri}' names; make it, or correct its name."
-
-
-def _refuse_credentials(parts: SplitResult) -> None:
-    """Refuse a URI with a secret in it, without repeating it: a run's record and logs would keep it."""
-    user = parts.netloc.rpartition("@")[0]
-    in_netloc = ":" in user or (parts.scheme in ("s3", "gs", "gcs") and (user or ":" in parts.netloc))
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    if in_netloc or any(_SECRET.search(name) or "@" in value for name, value in query):
-        raise ConfigError(
-            f"The name of the {parts.scheme}:// folder holds credentials, which the run's record and logs would keep; "
-            "leave them out, and put them into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-            "GOOGLE_APPLICATION_CREDENTIALS) or give the machines a role."
-        )
 
 
 def _environment() -> tuple[tuple[str, str], ...]:

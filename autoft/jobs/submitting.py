@@ -18,6 +18,7 @@ from autoft.core.configs import Budget
 from autoft.core.errors import AutoftError, ConfigError, WorkError
 from autoft.core.jsonable import Json
 from autoft.core.progress import Listener
+from autoft.core.remote import refuse_credentials
 from autoft.core.storage import Store
 from autoft.jobs.code import Code, staged
 from autoft.jobs.server import RUN_KEY, JobInfo, JobServer
@@ -26,6 +27,7 @@ STOP_SECONDS = 60
 """How long a job that is asked to end may take to save its state, before Ray kills it; Ray's own default is 3."""
 _NAME_LENGTH = 32
 _NO_NAME = re.compile(r"[^a-z0-9]+")
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def submit(
@@ -95,10 +97,12 @@ def submit_in_place(
         python: As in `submit`.
 
     Raises:
-        UserError: If `out` is not a folder that all nodes can see.
+        UserError: If `out` is not a folder that all nodes can see, or an argument holds credentials.
         WorkError: If the server fails.
     """
     run = run_address(out)
+    for argument in arguments:
+        _refuse_credentials(argument)
     with staged(code, working_dir) as folder:
         return _submit(server, run, [python, "-m", "autoft", "search", *arguments, "--address", "auto"], folder)
 
@@ -107,23 +111,30 @@ def run_address(run: str | Path) -> str:
     """Return where a run lies, as every node of a cluster must be able to open it.
 
     Raises:
-        ConfigError: If it is a path that is not absolute, or a URI with a password.
+        ConfigError: If it is a path that is not absolute, or a URI with credentials.
     """
     text = str(run)
-    if "://" not in text:
-        if not Path(text).is_absolute():
-            raise ConfigError(
-                f"The run '{text}' is a path of this machine alone; give storage that the cluster sees, such as "
-                "s3://bucket/runs/name, or the absolute path of a folder that every node and this machine share."
-            )
-        return text
-    if "@" in urlsplit(text).netloc:
-        shown = f"{text.partition('://')[0]}://...@{text.rpartition('@')[2]}"
+    if "://" not in text and not Path(text).is_absolute():
         raise ConfigError(
-            f"The run '{shown}' holds a key, which would be seen by others; put keys into the environment of this "
-            "machine and of the cluster's nodes (AWS_ACCESS_KEY_ID and the like), or give the nodes a role."
+            f"The run '{text}' is a path of this machine alone; give storage that the cluster sees, such as "
+            "s3://bucket/runs/name, or the absolute path of a folder that every node and this machine share."
         )
+    _refuse_credentials(text)
     return text
+
+
+def _refuse_credentials(text: str) -> None:
+    """Refuse a text with a URI in it that holds credentials: the job server and the nodes' processes would show them.
+
+    Raises:
+        ConfigError: If there is one, or what it holds cannot be told; repeats nothing of it.
+    """
+    for start in _URI.finditer(text):
+        try:
+            parts = urlsplit(text[start.start() :])
+        except ValueError:
+            raise ConfigError(f"What is given behind '{start[0]}' cannot be read as an address; correct it.") from None
+        refuse_credentials(parts)
 
 
 def _check_resume(run: str, server: JobServer, budget: Budget | None) -> None:

@@ -78,6 +78,31 @@ def test_in_place_reads_no_file_of_this_machine(url: str, tmp_path: Path, capsys
     assert "--in-place would have no effect" in refusal(capsys, *resume)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["s3://AKIAXYZ:hunter2@bucket/d", "--out", "/runs/there"],
+        ["s3://bucket/d?secret_key=hunter2", "--out", "/runs/there"],
+        ["https://host/d.csv?X-Amz-Signature=hunter2", "--out", "/runs/there"],
+        ["/data/there", "--out", "s3://AKIAXYZ:hunter2@bucket/r"],
+        ["/data/there", "--out", "s3://bucket/r?secret_key=hunter2"],
+        ["/data/there", "--out=/runs/there", "--val=s3://AKIAXYZ:hunter2@bucket/v"],
+        ["/data/there", "--out=/runs/there", "--learn-from", "s3://AKIAXYZ:hunter2@bucket/r"],
+        ["/data/there", "--out=/runs/there", "--set=backbone.weights=s3://AKIAXYZ:hunter2@bucket/w"],
+    ],
+)
+def test_in_place_sends_no_credentials(url: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    told = refusal(capsys, "submit", "--address", url, "--in-place", "--", "search", *arguments)
+    assert "holds credentials" in told
+    assert "hunter2" not in told
+    assert "AKIAXYZ" not in told
+
+
+def test_an_address_that_cannot_be_read_may_hold_credentials(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ("submit", "--address", url, "--in-place", "--", "search", "s3://[AKIAXYZ:hunter2", "--out", "/runs/there")
+    assert refusal(capsys, *line) == "Error: What is given behind 's3://' cannot be read as an address; correct it."
+
+
 def test_a_job_that_is_not_there_is_said(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--address", url]) == 0
     assert capsys.readouterr().err == f"autoft has submitted no job to {url}.\n"

@@ -8,15 +8,16 @@ from autoft.jobs.submitting import _job_name, _totals, run_address
 
 
 def test_a_run_lies_where_every_node_can_open_it() -> None:
-    for run in ("s3://bucket/runs/a?region=eu-west-1", "gs://bucket/a", "/shared/runs/a"):
+    for run in ("s3://bucket/runs/a?region=eu-west-1", "gs://bucket/a", "abfs://box@account/a", "/shared/runs/a"):
         assert run_address(run) == run
     with pytest.raises(ConfigError, match=r"'runs/a' is a path of this machine alone; give storage"):
         run_address("runs/a")
 
 
-def test_a_key_in_the_run_is_refused_and_not_repeated() -> None:
-    with pytest.raises(ConfigError, match="holds a key") as refused:
-        run_address("s3://AKIAXYZ:hunter2@bucket/runs/a")
+@pytest.mark.parametrize("run", ["s3://AKIAXYZ:hunter2@bucket/runs/a", "s3://bucket/runs/AKIAXYZ?secret_key=hunter2"])
+def test_a_key_in_the_run_is_refused_and_not_repeated(run: str) -> None:
+    with pytest.raises(ConfigError, match="holds credentials") as refused:
+        run_address(run)
     assert "hunter2" not in str(refused.value)
     assert "AKIAXYZ" not in str(refused.value)
 
