@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 """The address of a resume that goes on with a Ray of this machine's own, wherever the search ran before."""
-SUBMITTED_TO = "AUTOFT_SUBMITTED_TO"
-"""In the environment of a job: the address that it was submitted to, for the line that resumes it."""
+SUBMITTED_WITH = "AUTOFT_SUBMITTED_WITH"
+"""In the environment of a job: the options of `autoft submit` for the line that resumes it."""
 
 
 def search(
@@ -229,8 +229,8 @@ def rewrite(store: Store, before: SearchConfig, asked: SearchConfig) -> None:
 
 def resuming(run: str | Path) -> str:
     """Return the line that goes on with a run: in a job, from where the job was submitted."""
-    address = os.environ.get(SUBMITTED_TO)
-    submit = f"submit --address {address} -- " if address else ""
+    given = os.environ.get(SUBMITTED_WITH)
+    submit = f"submit {given} -- " if given else ""
     return f"autoft {submit}resume {shlex.quote(str(run))}"
 
 

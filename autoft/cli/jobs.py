@@ -20,8 +20,7 @@ from autoft.cli.submission import Submission, line
 from autoft.core.errors import ConfigError, Interrupted, one_of
 
 if TYPE_CHECKING:
-    from autoft.core.progress import Progress
-    from autoft.jobs import JobInfo, JobServer, JobStatus
+    from autoft.jobs import JobServer, JobStatus
 
 SUBMITTED = ("search", "resume")
 """Commands that a job can be of."""
@@ -83,8 +82,8 @@ def submit(
         bool,
         typer.Option(
             "--in-place",
-            help="Read and send no data: DATA, --val, --test, --space and --out are paths or URIs that the cluster's "
-            "nodes see.",
+            help="Read and send no data: DATA, --val, --test, --space and --out, or RUN, are paths or URIs that the "
+            "cluster's nodes see.",
             rich_help_panel=options.DATA,
         ),
     ] = False,
@@ -212,13 +211,13 @@ def stop(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """End a job; its search saves its state first, and the line that goes on with it is shown."""
-    from autoft import jobs
+    from autoft.jobs import watching as jobs
 
     server = _connect(address, token_file)
     info = server.info(job)
     if info.has_ended:
         say(f"The job {job} has ended already: {info.state}.")
-        _say_resume(info, server)
+        _say_resume(jobs.seen(info), server)
         return
     if not yes:
         if not sys.stdin.isatty():
@@ -227,8 +226,9 @@ def stop(
     say("Waiting until it has saved its state ...")
     info = jobs.stop(job, server)
     say(f"The job {job} has ended: {info.state}.")
-    _say_kept(info, server)
-    _say_resume(info, server)
+    found = jobs.seen(info)
+    say(found.note if found.progress is None else f"Kept: {summary(found.progress, found.progress.seconds_used)}")
+    _say_resume(found, server)
 
 
 def fetch(
@@ -324,12 +324,16 @@ def _follow(job: str, server: "JobServer") -> None:
                 info = jobs.wait(job, server, listener=listener)
         else:
             info = jobs.follow_log(job, server, sys.stderr.write)
+    found = jobs.seen(info)
     if info.state == "succeeded":
+        if found.progress is None:
+            say(f"The job {job} has succeeded. {found.note}")
+            return
         print_result(api.open_run(info.run))
         say(f"Bring it home: {line('fetch', job, server.url, '--out', 'DIR')}")
         return
     say(f"The job {job} has {info.state}" + (f": {info.message}" if info.message else "."))
-    _say_resume(info, server)
+    _say_resume(found, server)
     raise typer.Exit(1)
 
 
@@ -344,19 +348,10 @@ def _detaching(job: str, server: "JobServer") -> Iterator[None]:
         ) from None
 
 
-def _say_kept(info: "JobInfo", server: "JobServer") -> None:
-    from autoft import jobs
-
-    found = jobs.status(info.job, server)
-    progress: Progress | None = found.progress
-    if progress is None:
-        say(found.note)
-    else:
-        say(f"Kept: {summary(progress, progress.seconds_used)}")
-
-
-def _say_resume(info: "JobInfo", server: "JobServer") -> None:
-    say(f"Go on with: autoft submit --address {shlex.quote(server.url)} -- resume {shlex.quote(info.run)}")
+def _say_resume(found: "JobStatus", server: "JobServer") -> None:
+    """Say the line that goes on with a run: in place where it cannot be read from here."""
+    given = ["--address", server.url, *(["--in-place"] if found.progress is None else [])]
+    say(f"Go on with: {shlex.join(['autoft', 'submit', *given, '--', 'resume', found.info.run])}")
 
 
 def _write(text: str) -> None:

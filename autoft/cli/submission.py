@@ -61,10 +61,19 @@ class Submission:
         """Submit going on with a run."""
         from autoft import jobs
 
-        if self.in_place:
-            raise ConfigError("--in-place would have no effect: a resume sends no data; leave it out.")
         if address is not None:
             raise ConfigError("The resume's own --address is that of the job's cluster; leave it out.")
+        if self.in_place:
+            self.job = jobs.submit_in_place(
+                self.arguments,
+                run,
+                self.server,
+                command="resume",
+                code=self.code,
+                working_dir=self.working_dir,
+                python=self.python,
+            )
+            return
         self.job = jobs.submit(
             run, self.server, budget=budget, code=self.code, working_dir=self.working_dir, python=self.python
         )

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from autoft.api.folder import read_search
 from autoft.api.laying import SearchRequest, lay
 from autoft.api.request import grown
-from autoft.api.searching import SUBMITTED_TO
+from autoft.api.searching import SUBMITTED_WITH
 from autoft.core.configs import Budget
 from autoft.core.errors import AutoftError, ConfigError, WorkError
 from autoft.core.jsonable import Json
@@ -82,29 +83,35 @@ def submit_in_place(
     out: str | Path,
     server: JobServer,
     *,
+    command: Literal["search", "resume"] = "search",
     code: Code = "package",
     working_dir: str | Path | None = None,
     python: str = "python",
 ) -> JobInfo:
-    """Submit a job that runs `autoft search` with these arguments, whose data and run the cluster's nodes see.
+    """Submit a job that runs `autoft search` or `resume` with these arguments, whose paths the cluster's nodes see.
 
     Args:
-        arguments: Those of `autoft search`, without `--address`.
+        arguments: Those of the command, without `--address`.
         out: Its run folder.
         server: Of the cluster.
+        command: Which.
         code: As in `submit`.
         working_dir: As in `submit`.
         python: As in `submit`.
 
     Raises:
-        UserError: If `out` is not a folder that all nodes can see, or an argument holds credentials.
+        UserError: If `out` is not a folder that all nodes can see, an argument holds credentials, or a job is searching
+            in the run that is to be resumed.
         WorkError: If the server fails.
     """
     run = run_address(out)
     for argument in arguments:
         _refuse_credentials(argument)
+    if command == "resume":
+        _refuse_searched(run, server)
     with staged(code, working_dir) as folder:
-        return _submit(server, run, [python, "-m", "autoft", "search", *arguments, "--address", "auto"], folder)
+        line = [python, "-m", "autoft", command, *arguments, "--address", "auto"]
+        return _submit(server, run, line, folder, in_place=True)
 
 
 def run_address(run: str | Path) -> str:
@@ -146,6 +153,15 @@ def _check_resume(run: str, server: JobServer, budget: Budget | None) -> None:
     config = read_search(Store.open(run), run)
     if budget is not None:
         grown(config, budget)
+    _refuse_searched(run, server)
+
+
+def _refuse_searched(run: str, server: JobServer) -> None:
+    """Refuse a run that a job is searching in.
+
+    Raises:
+        ConfigError: Naming the job.
+    """
     for info in server.jobs():
         if info.run == run and not info.has_ended:
             raise ConfigError(
@@ -162,9 +178,12 @@ def _totals(budget: Budget | None) -> list[str]:
     return [text for name, value in given.items() for text in (name, f"{value:.15g}")]
 
 
-def _submit(server: JobServer, run: str, line: Sequence[str], folder: Path | None) -> JobInfo:
+def _submit(
+    server: JobServer, run: str, line: Sequence[str], folder: Path | None, *, in_place: bool = False
+) -> JobInfo:
     job = _job_name(run)
-    runtime_env: Json = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), SUBMITTED_TO: server.url}}
+    given = shlex.join(["--address", server.url, *(["--in-place"] if in_place else [])])
+    runtime_env: Json = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), SUBMITTED_WITH: given}}
     if folder is not None:
         runtime_env["working_dir"] = str(folder)
     server.submit(

@@ -129,7 +129,11 @@ def status(job: str, server: JobServer, *, watch: RunWatch | None = None) -> Job
         ConfigError: If there is no such job.
         WorkError: If the server does not answer.
     """
-    info = server.info(job)
+    return seen(server.info(job), watch=watch)
+
+
+def seen(info: JobInfo, *, watch: RunWatch | None = None) -> JobStatus:
+    """Return how far the search of a job is that is as `info` says; asks the run alone."""
     try:
         progress = (watch or RunWatch(info.run)).look(info.state, ended=info.ended if info.has_ended else None)
     except (UserError, OSError) as error:

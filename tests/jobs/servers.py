@@ -59,3 +59,39 @@ def job_server(seen: list[str]) -> Callable[[Any], None]:
         answering(200, [] if request.path == "/api/jobs/" else body)(request)
 
     return answer
+
+
+class Jobs:
+    """A job server of this Ray: keeps the jobs that are submitted, which are in `state` from the beginning."""
+
+    def __init__(self) -> None:
+        self.state = "SUCCEEDED"
+        """Of a job that is submitted next."""
+        self.details: dict[str, Any] = {}
+        """By the job, what the server says of it."""
+
+    def answer(self, request: Any) -> None:
+        """Answer a request as Ray does; a log cannot be followed."""
+        match request.command, [part for part in request.path.split("/") if part]:
+            case "GET", ["api", "version"]:
+                job_server([])(request)
+            case "POST", ["api", "jobs"]:
+                given = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+                answering(200, self._submitted(given))(request)
+            case "GET", ["api", "jobs"]:
+                answering(200, [*self.details.values()])(request)
+            case "GET", ["api", "jobs", job]:
+                answering(200, self.details[job])(request)
+            case "GET", ["api", "jobs", _, "logs"]:
+                answering(200, {"logs": "printed there\n"})(request)
+            case "POST", ["api", "jobs", job, "stop"]:
+                self.details[job]["status"] = "STOPPED"
+                answering(200, {"stopped": True})(request)
+            case _:
+                answering(404, b"")(request)
+
+    def _submitted(self, given: Any) -> Any:
+        job = given["submission_id"]
+        known = {name: given[name] for name in ("submission_id", "entrypoint", "runtime_env", "metadata")}
+        self.details[job] = {"type": "SUBMISSION", "status": self.state, **known}
+        return {"job_id": job, "submission_id": job}

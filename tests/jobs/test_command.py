@@ -74,8 +74,9 @@ def test_in_place_reads_no_file_of_this_machine(url: str, tmp_path: Path, capsys
     assert "--in-place reads none" in refusal(capsys, *line, "--config", tmp_path / "search.yaml")
     assert "leave it out" in refusal(capsys, *line, "--address", "auto")
     assert "is a path of this machine alone" in refusal(capsys, *line[:-1], "there")
-    resume = ("submit", "--address", url, "--in-place", "--", "resume", "/runs/there")
-    assert "--in-place would have no effect" in refusal(capsys, *resume)
+    resume = ("submit", "--address", url, "--in-place", "--", "resume")
+    assert "leave it out" in refusal(capsys, *resume, "/runs/there", "--address", "auto")
+    assert "is a path of this machine alone" in refusal(capsys, *resume, "there")
 
 
 @pytest.mark.parametrize(
