@@ -107,6 +107,29 @@ def test_what_ships_is_of_five_data_sets_each_and_wholly_in_the_quick_space(task
     assert all(search.facts.probes and search.facts.rows in range(100, 130) for search in shipped.searches)
 
 
+@pytest.mark.parametrize(
+    ("space", "overrides", "count"),
+    [
+        ("image-classification/quick", {"backbone.name": "timm:tf_efficientnet_lite1"}, 15),
+        ("image-classification/default", {"backbone.name": "timm:tf_efficientnet_lite0"}, 35),
+        ("image-classification/quick", {"finetune.mode": "head"}, 20),
+        ("text-classification/default", {"backbone.name": "hf:sentence-transformers/all-MiniLM-L6-v2"}, 50),
+        ("text-classification/quick", {"finetune.mode": "head"}, 15),
+    ],
+)
+def test_a_space_narrowed_to_a_backbone_or_a_mode_learns_from_what_ships_of_it(
+    space: str, overrides: dict[str, str], count: int
+) -> None:
+    narrowed = load_space(space).narrowed(overrides)
+    assert Lessons(narrowed, shipped_experience(narrowed.task)).num_trials == count
+
+
+def test_a_space_narrowed_to_a_backbone_of_which_nothing_ships_is_refused() -> None:
+    narrowed = load_space("image-classification/default").narrowed({"backbone.name": "timm:resnet50.a1_in1k"})
+    with pytest.raises(ConfigError, match="None of the 50 trials that the search is to learn from is in the space"):
+        Lessons(narrowed, shipped_experience(narrowed.task)).require()
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_the_file_that_ships_is_small_and_says_where_it_comes_from(task: str) -> None:
     file = shipped_folder().joinpath(task, "experience.parquet")

@@ -3,7 +3,8 @@
 The rule, path by path: what the space does not vary is left to the space; what the recipe does not say, or says by no
 number where one is due, takes the space's default; a number beyond a range takes its nearer end, one between two values
 the nearest; a number that is not among the choices of a number takes the nearest choice. A branch or a value that the
-space does not offer makes the trial useless here, if that choice is active: it is left out.
+space does not offer makes the trial useless here, if that choice is active: it is left out. So does another backbone or
+mode of fine-tuning than the one of a space that has no choice of them: they decide what every other setting is worth.
 """
 
 import math
@@ -16,6 +17,9 @@ from autoft.space.domains import Domain, same_value
 from autoft.space.tree import MISSING, Block, Section
 from autoft.strategies.experience.model import Recipe, flattened
 
+DECISIVE = ("backbone", "finetune")
+"""Sections of which a trial needs the space's own branch, though there be one alone."""
+
 
 class Mapper:
     """Maps recipes to one space."""
@@ -25,6 +29,11 @@ class Mapper:
         self._names: dict[str, dict[str, str]] = {}
         for section in space.sections:
             self._note_names(section)
+        self._fixed = {
+            f"{section.path}.{section.key}": section.branches[0].name
+            for section in space.sections
+            if isinstance(section, Block) and section.name in DECISIVE and len(section.branches) == 1
+        }
         self._parameters = [
             (parameter.label, parameter.path, parameter.domain, parameter.domain.default)
             for parameter in space.parameters
@@ -32,6 +41,8 @@ class Mapper:
 
     def assignment(self, recipe: Recipe) -> Assignment | None:
         """Return the assignment that is nearest to a recipe, or None where the space holds none like it."""
+        if any(recipe.get(path, name) != name for path, name in self._fixed.items()):
+            return None
         values: dict[str, Any] = {}
         for label, path, domain, default in self._parameters:
             given = recipe.get(path, MISSING)

@@ -76,6 +76,26 @@ def test_a_branch_that_the_space_does_not_offer_leaves_the_trial_out():
     assert mapped(optimizer__name="lion") is None
 
 
+@pytest.mark.parametrize(("path", "other"), [("backbone.name", "timm:resnet18"), ("finetune.mode", "full")])
+def test_a_space_of_one_backbone_or_mode_takes_its_trials_alone_and_those_that_do_not_say(path, other):
+    narrowed = SPACE.narrowed({path: GOOD[path]})
+    expected = {label: value for label, value in MAPPED.items() if label != path.partition(".")[0]}
+    assert Mapper(narrowed).assignment(GOOD) == expected
+    assert Mapper(narrowed).assignment({key: value for key, value in GOOD.items() if key != path}) == expected
+    assert Mapper(narrowed).assignment({**GOOD, path: other}) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, SEEDS)
+def test_a_space_narrowed_to_a_backbone_and_a_mode_takes_exactly_the_trials_of_both(seed, other):
+    recipe, offered = (
+        flattened(SPACE.recipe(SPACE.sample(np.random.default_rng(number)))) for number in (seed, other)
+    )
+    kept = {path: offered[path] for path in ("backbone.name", "finetune.mode")}
+    found = Mapper(SPACE.narrowed(kept)).assignment(recipe)
+    assert (found is not None) == all(recipe[path] == name for path, name in kept.items())
+
+
 def test_of_two_branches_of_one_name_the_first_is_taken():
     space = SearchSpace(
         task="image-classification",
