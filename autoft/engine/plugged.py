@@ -137,8 +137,9 @@ class RayScheduler:
             _told_metric(scheduler, "max" if history.objective.maximize else "min")
             own = [one for one in history.trials if one.kind == "trial"]
             trials = {one.trial: _Trial(one.trial, one.assignment) for one in own}
-            for one in own:
-                scheduler.on_trial_add(controller, trials[one.trial])
+            with _seeded(history, "brackets"):  # each trial is drawn into the same one at every decision
+                for one in own:
+                    scheduler.on_trial_add(controller, trials[one.trial])
             for epoch in range(1, view.epoch):
                 if view.values[epoch - 1] is not None:
                     scheduler.on_trial_result(controller, trials[view.trial], _result(history, view, epoch))

@@ -2,7 +2,7 @@
 
 import json
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -94,6 +94,29 @@ def test_rays_asha_stops_who_is_not_among_the_best_whichever_way_is_better() -> 
     assert judged(ASHA, *curves) == ["continue", "stop", "stop", "stop"]
     # Ray's cutoff is a quantile of the others: -0.23 for 0.1 and 0.2, -0.17 for 0.3.
     assert judged(ASHA, *curves, objective=LOG_LOSS) == ["stop", "continue", "continue", "stop"]
+
+
+class Noting(AsyncHyperBandScheduler):  # type: ignore[misc]  # Ray has no types
+    """Ray's own, which notes the bracket of each trial, and a draw, whenever it is told a result."""
+
+    noted: ClassVar[list[tuple[dict[str, int], float]]] = []
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
+        places = {id(bracket): place for place, bracket in enumerate(self._brackets)}
+        self.noted.append(({one: places[id(bracket)] for one, bracket in self._trial_info.items()}, np.random.random()))
+        return super().on_trial_result(tune_controller, trial, result)
+
+
+def test_a_trial_stays_in_the_bracket_that_it_was_drawn_into_and_each_decision_has_draws_of_its_own() -> None:
+    Noting.noted.clear()
+    objects = {"scheduler": Noting(grace_period=1, reduction_factor=2, max_t=100, brackets=3)}
+    scheduler = config_of("scheduler", objects["scheduler"])
+    done = simulate(strategy_of(RANDOM, scheduler, objects=objects), history(trials=12), accuracy_curve)
+    last, _ = Noting.noted[-1]
+    assert set(last) == {view.trial for view in done.history.trials if view.kind == "trial"}
+    assert all(brackets.items() <= last.items() for brackets, _ in Noting.noted)
+    assert set(last.values()) == {0, 1, 2}
+    assert len({draw for _, draw in Noting.noted}) == len(Noting.noted)
 
 
 def test_what_is_not_finite_is_the_worst_to_rays_schedulers() -> None:
