@@ -10,7 +10,7 @@ from autoft.strategies.base import Continue, Decision, Done, History, Start, Sto
 SLACK = 1.25
 """Times what a training took that is kept for another of it."""
 LARGEST_SHARE = 0.5
-"""Of the trials, and of the time, the most that is kept for the confirmation."""
+"""Of the trials that it has not taken yet, and of the time, the most that is kept for the confirmation."""
 OUT = ("diverged", "failed")
 
 
@@ -31,21 +31,38 @@ def finalists(history: History) -> list[TrialView]:
 
 
 def kept_trials(history: History) -> int:
-    """Return how many trials of the budget are kept for the confirmation: what it needs, at most half of them."""
+    """Return how many trials of the budget are not the search's: those that confirm, started and to come.
+
+    As many are to come as all finalists may need, at most half of what is left beside those that were started. Toward
+    the end, less may do: another trial is the search's if, whatever becomes of it and of those under way, the trainings
+    that are due then fit into the budget.
+    """
     if history.budget.trials is None:
         return 0
-    return min(history.confirm * history.num_finalists, math.floor(LARGEST_SHARE * history.budget.trials))
+    started = history.num_confirming
+    left = history.budget.trials - started
+    to_come = min(history.confirm * history.num_finalists, math.floor(LARGEST_SHARE * left))
+    left -= history.num_started
+    if left > to_come:
+        return started + to_come
+    under_way = sum(view.kind == "trial" for view in (*history.running, *history.paused))
+    may_be_due = sum(1 for _ in _due(history)) + history.confirm * under_way
+    return started + left - max(0, (left - may_be_due) // (1 + history.confirm))
 
 
 def kept_seconds(history: History) -> float:
     """Return the seconds that are kept for what is left of the confirmation: at most half of those of the budget.
 
-    They include the longest epoch so far: when the search ends, one may still be in flight.
+    Once all is confirmed, they are what another finalist would need. They include the longest epoch so far: when the
+    search ends, one may still be in flight.
     """
     limit = history.budget.seconds
     if limit is None:
         return 0.0
     needed = [SLACK * training_seconds(history, view) for view, _ in _due(history)]
+    if not needed and history.num_confirming:
+        most = max((training_seconds(history, view) for view in finalists(history)), default=0.0)
+        needed = [SLACK * most] * history.confirm
     if not needed:
         return 0.0
     longest = max(view.cost_seconds / view.epoch for view in history.trials if view.epoch)
@@ -84,12 +101,17 @@ def searching(history: History) -> History:
 
 
 def is_confirming(history: History) -> bool:
-    """Return whether the confirmation has begun and is not done: then the search does not go on."""
-    if any(view.kind != "confirm" for view in history.running):
+    """Return whether the confirmation has begun and is not done: then the search does not go on.
+
+    By a number of trials the search knows that it is over. Between two trainings that confirm it would have time again:
+    what the first took less than was kept for it.
+    """
+    if history.running:
+        return all(view.kind == "confirm" for view in history.running)
+    last = history.trials[-1].confirms if history.trials else None
+    if history.budget.seconds is None or last is None:
         return False
-    names = {view.trial for view in finalists(history)}
-    has_begun = any(view.confirms in names for view in history.trials)
-    return bool(history.running) or (has_begun and next(_due(history), None) is not None)
+    return any(view.trial == last for view in finalists(history)) and next(_due(history), None) is not None
 
 
 def judge(history: History, view: TrialView) -> Decision:

@@ -688,6 +688,20 @@ def test_a_confirmation_keeps_the_length_that_the_finalist_had_when_the_epochs_g
     assert grown.coordinator.next_job().trial == "t0004"
 
 
+def test_a_search_that_goes_on_with_more_trials_confirms_its_new_leader_which_then_wins(bench):
+    b, final = confirmed(bench, [0.1], [0.8, 0.89], [0.7, 0.8], [0.8, 0.89], [0.7, 0.8])
+    assert final.trial == "t0001"
+    b.kill()
+    more = bench(slots=1, store=b.store, trials=8, epochs=2, confirm=1, keep=2)
+    given = {"t0003": 0.95, "t0003-s2": 0.93}
+    while (job := more.coordinator.next_job()).kind == "trial":
+        for epoch in (1, 2):
+            more.epoch(job.trial, epoch, given.get(job.trial, 0.1), "completed" if epoch == 2 else "running")
+    assert [row.trial for row in read_record(b.store).trials[5:]] == ["t0003", "t0004", "t0003-s2"]
+    assert more.coordinator.ledger.ranking()[:2] == ["t0003", "t0001"]
+    assert job.trial == "t0003"
+
+
 def test_a_search_that_promises_too_little_ends_before_its_budget_and_its_replay_agrees(make_search, tmp_path):
     search, store = make_search(trials=30, epochs=1, min_improvement=10.0), Store.open(tmp_path)
     drive(Bench(search, store, slots=1))

@@ -88,9 +88,7 @@ def test_a_space_of_one_backbone_or_mode_takes_its_trials_alone_and_those_that_d
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, SEEDS)
 def test_a_space_narrowed_to_a_backbone_and_a_mode_takes_exactly_the_trials_of_both(seed, other):
-    recipe, offered = (
-        flattened(SPACE.recipe(SPACE.sample(np.random.default_rng(number)))) for number in (seed, other)
-    )
+    recipe, offered = (flattened(SPACE.recipe(SPACE.sample(np.random.default_rng(number)))) for number in (seed, other))
     kept = {path: offered[path] for path in ("backbone.name", "finetune.mode")}
     found = Mapper(SPACE.narrowed(kept)).assignment(recipe)
     assert (found is not None) == all(recipe[path] == name for path, name in kept.items())
