@@ -23,6 +23,7 @@ from autoft.engine.turns import ArrivalTurns, Turns
 from autoft.space import SearchSpace
 from autoft.strategies import Continue, Decision, Done, History, Pause, Start, Stop, Strategy, TrialView, Wait
 from autoft.strategies.advance import stopped_status, trial_name
+from autoft.strategies.finalists import is_open
 
 AHEAD = 16
 """Jobs that wait for a worker before those that follow are decided on: a thousand workers need not wait for all."""
@@ -261,6 +262,7 @@ class Coordinator:
         """Queue what an earlier run left unfinished, in the order in which it was started."""
         if self._search.budget.seconds is not None:
             self.ledger.ask_after_each_epoch()
+        confirms = is_open(self._history())
         for entry in self.ledger.entries:
             for result in entry.epochs:
                 self.clock.observe(result)
@@ -273,6 +275,8 @@ class Coordinator:
                 continue
             if status not in ("running", "paused") or entry.waits_for_promotion:
                 continue
+            if status == "paused" and confirms and entry.view.kind != "confirm":
+                continue  # the search does not go on before it is confirmed
             if status == "paused":
                 self._set_status(trial, "running", "taken up again")
             last = entry.epochs[-1] if entry.epochs else None

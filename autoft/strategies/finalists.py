@@ -114,6 +114,12 @@ def is_confirming(history: History) -> bool:
     return any(view.trial == last for view in finalists(history)) and next(_due(history), None) is not None
 
 
+def is_open(history: History) -> bool:
+    """Return whether what confirms was interrupted, or cut short: a search that is taken up goes on with it first."""
+    unfinished = any(view.kind == "confirm" for view in (*history.running, *history.paused))
+    return unfinished or is_confirming(history)
+
+
 def judge(history: History, view: TrialView) -> Decision:
     """Return what becomes of a trial that confirms and stands: it trains as long as the one that it repeats did."""
     confirmed = history.view(str(view.confirms))

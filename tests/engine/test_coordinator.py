@@ -702,6 +702,43 @@ def test_a_search_that_goes_on_with_more_trials_confirms_its_new_leader_which_th
     assert job.trial == "t0003"
 
 
+def timed(search, store):
+    """Run a search to its end, one trial at a time, on epochs of a second each; return what its trials became."""
+    b = Bench(search, store, slots=1)
+    while (job := b.coordinator.next_job()) is not None and job.kind == "trial":
+        value = (job.config["seed"] % 97) / 100
+        for epoch in range(job.epochs_recorded + 1, 4):
+            b.time.now += 1
+            last = 1 if job.trial == "p01" else 3
+            if not b.epoch(job.trial, epoch, value + 0.001 * epoch, "completed" if epoch == last else "running"):
+                break
+    b.kill()
+    return trials_of(store)
+
+
+def test_a_kill_during_the_confirmation_of_a_search_in_limited_time_changes_nothing_that_it_does(make_search, tmp_path):
+    search = make_search(trials=None, seconds=25.0, epochs=3, confirm=1, keep=2)
+    store = Store.open(tmp_path / "whole")
+    whole = timed(search, store)
+    assert [(trial, status, len(epochs)) for trial, status, _, epochs in whole[5:]] == [
+        ("t0005", "paused", 2),
+        ("t0003-s2", "completed", 3),
+        ("t0002-s2", "completed", 3),
+    ]
+    recorded = list(read_events(store))
+    first = next(n for n, event in enumerate(recorded) if event["event"] == "trial" and event["kind"] == "confirm")
+    # The clock of an epoch is written behind it.
+    cuts = [n for n in range(first + 1, len(recorded)) if recorded[n - 1]["event"] != "epoch"]
+    assert len(cuts) > 15
+    for count in cuts:
+        cut = Store.open(tmp_path / f"cut-{count}")
+        writer = RecordWriter(cut)
+        for event in recorded[:count]:
+            writer.append({key: value for key, value in event.items() if key not in ("seq", "time")})
+        writer.close()
+        assert timed(search, cut) == whole
+
+
 def test_a_search_that_promises_too_little_ends_before_its_budget_and_its_replay_agrees(make_search, tmp_path):
     search, store = make_search(trials=30, epochs=1, min_improvement=10.0), Store.open(tmp_path)
     drive(Bench(search, store, slots=1))
