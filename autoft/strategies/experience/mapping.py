@@ -3,8 +3,8 @@
 The rule, path by path: what the space does not vary is left to the space; what the recipe does not say, or says by no
 number where one is due, takes the space's default; a number beyond a range takes its nearer end, one between two values
 the nearest; a number that is not among the choices of a number takes the nearest choice. A branch or a value that the
-space does not offer makes the trial useless here, if that choice is active: it is left out. So does another backbone or
-mode of fine-tuning than the one of a space that has no choice of them: they decide what every other setting is worth.
+space does not offer makes the trial useless here, if that choice is active: it is left out. So does another backbone,
+mode of fine-tuning or optimizer than the one of a space that has no choice of them: they decide what rates are worth.
 """
 
 import math
@@ -17,7 +17,7 @@ from autoft.space.domains import Domain, same_value
 from autoft.space.tree import MISSING, Block, Section
 from autoft.strategies.experience.model import Recipe, flattened
 
-DECISIVE = ("backbone", "finetune")
+DECISIVE = ("backbone", "finetune", "optimizer")
 """Sections of which a trial needs the space's own branch, though there be one alone."""
 
 

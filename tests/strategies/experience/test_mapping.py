@@ -87,9 +87,9 @@ def test_a_space_of_one_backbone_or_mode_takes_its_trials_alone_and_those_that_d
 
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, SEEDS)
-def test_a_space_narrowed_to_a_backbone_and_a_mode_takes_exactly_the_trials_of_both(seed, other):
+def test_a_space_narrowed_to_what_decides_takes_exactly_the_trials_of_all_of_it(seed, other):
     recipe, offered = (flattened(SPACE.recipe(SPACE.sample(np.random.default_rng(number)))) for number in (seed, other))
-    kept = {path: offered[path] for path in ("backbone.name", "finetune.mode")}
+    kept = {path: offered[path] for path in ("backbone.name", "finetune.mode", "optimizer.name")}
     found = Mapper(SPACE.narrowed(kept)).assignment(recipe)
     assert (found is not None) == all(recipe[path] == name for path, name in kept.items())
 
