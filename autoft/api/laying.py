@@ -258,7 +258,7 @@ def _config(request: SearchRequest, checked: _Checked, prepared: Prepared, space
         resources=checked.resources,
         address=request.address,
         seed=request.seed,
-        min_improvement=request.min_improvement,
+        min_improvement=None if request.min_improvement is None else float(request.min_improvement),
         confirm=request.confirm,
         keep=request.keep,
         profile=request.profile,

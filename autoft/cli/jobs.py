@@ -310,7 +310,8 @@ def _print_status(found: "JobStatus") -> None:
         say(found.note)
         return
     emit(summary(found.progress, found.progress.seconds_used))
-    print_leaderboard(list(found.progress.rows[:_TOP]), found.progress.within_noise)
+    board = f"`autoft leaderboard {shlex.quote(info.run)} --format csv`"
+    print_leaderboard(list(found.progress.rows[:_TOP]), found.progress.within_noise, whole=board)
 
 
 def _follow(job: str, server: "JobServer") -> None:

@@ -69,7 +69,7 @@ def print_table(
     wrap: Collection[str] = (),
     expendable: Sequence[str] = (),
     shorten: Callable[[Any, str], str] | None = None,
-    whole: str = "--format csv",
+    whole: str = "`| cat`",
 ) -> None:
     """Print rows as a table on stdout.
 
@@ -82,7 +82,7 @@ def print_table(
         wrap: Columns of prose that are folded, on a terminal, rather than make the table too wide.
         expendable: Columns that a narrow terminal leaves out first, the first of them first of all.
         shorten: Makes a terminal's cell of a value and its column's name; None: four significant digits.
-        whole: What the person adds to the command for every column.
+        whole: What shows every column, or what the person adds to the command for it.
     """
     names = list(columns if columns is not None else (rows[0] if rows else ()))
     if not on_terminal():
@@ -208,6 +208,6 @@ def show(
 ) -> None:
     """Print rows on stdout in one of the four forms; `wrap` and `expendable` as in `print_table`."""
     if form == "table":
-        print_table(rows, columns=columns, wrap=wrap, expendable=expendable)
+        print_table(rows, columns=columns, wrap=wrap, expendable=expendable, whole="--format csv")
     else:
         emit(format_table(rows, form, columns=columns))

@@ -1,12 +1,18 @@
 """`autoft reproduce`: train a recorded configuration again, and compare."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from autoft.cli import options
 from autoft.cli.live import watching
-from autoft.cli.output import print_table, say
+from autoft.cli.output import cell, print_table, say
+from autoft.core.jsonable import Json
+
+_HASH = 64
+"""Digits of a SHA-256."""
+_HASH_SHOWN = 12
 
 
 def reproduce(
@@ -63,10 +69,21 @@ def reproduce(
 
     with watching() as listener:
         reproduction = api.reproduce(config, data=data, val=val, test=test, trial=trial, out=out, listener=listener)
-    print_table(reproduction.rows, columns=("what", "recorded", "now", "verdict"))
+    print_comparison(reproduction.rows)
     for note in reproduction.notes:
         say(note)
     if not reproduction.matches:
         say("It does not match.")
         raise typer.Exit(1)
     say("It matches to the last digit." if reproduction.exact else "It matches within the tolerance.")
+
+
+def print_comparison(rows: Sequence[Json]) -> None:
+    """Print what was recorded beside what is now."""
+    print_table(rows, columns=("what", "recorded", "now", "verdict"), shorten=_shown)
+
+
+def _shown(value: Any, column: str) -> str:
+    """Return a terminal's cell: every digit of a figure, since the last one counts, and the first of a hash."""
+    text = cell(value, short=False)
+    return text[:_HASH_SHOWN] if column in ("recorded", "now") and len(text) == _HASH else text

@@ -49,7 +49,7 @@ def _show(run: str, *, top: int | None, sort: str | None, form: options.Format) 
     result = api.open_run(run)
     rows = result.rows(top=top, sort=sort)
     if form == "table":
-        print_leaderboard(rows, result.within_noise)
+        print_leaderboard(rows, result.within_noise, whole="--format csv")
         print_footnotes(result)
     elif form == "md":
         names = [name for name in column_names(result.search, result.space.column_names) if name != NOISE]
@@ -73,8 +73,14 @@ def _in_haste() -> Iterator[None]:
             gc.enable()
 
 
-def print_leaderboard(rows: Sequence[Json], near: Sequence[str]) -> None:
-    """Print the leaderboard's rows as a table; the trials in `near` are marked as within noise of the best."""
+def print_leaderboard(rows: Sequence[Json], near: Sequence[str], *, whole: str) -> None:
+    """Print the leaderboard's rows as a table; the trials in `near` are marked as within noise of the best.
+
+    Args:
+        rows: The rows.
+        near: Trials to mark.
+        whole: As of `print_table`.
+    """
     from autoft.record.leaderboard import marked, short
 
     if not rows:
@@ -84,7 +90,7 @@ def print_leaderboard(rows: Sequence[Json], near: Sequence[str]) -> None:
     columns = list(shown[0])
     if on_terminal():
         columns = [name for name in columns if any(row[name] is not None for row in shown)]
-    print_table(shown, columns=columns, expendable=EXPENDABLE, shorten=short)
+    print_table(shown, columns=columns, expendable=EXPENDABLE, shorten=short, whole=whole)
 
 
 def print_footnotes(result: "SearchResult") -> None:

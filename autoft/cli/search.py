@@ -162,10 +162,11 @@ def print_result(result: "SearchResult") -> None:
     """Print the leaderboard and where the model lies."""
     rows = result.rows()
     shown = rows[:_TOP] if on_terminal() else rows
-    print_leaderboard(shown, result.within_noise)
+    board = f"autoft leaderboard {shlex.quote(result.folder)}"
+    print_leaderboard(shown, result.within_noise, whole=f"`{board} --format csv`")
     print_footnotes(result)
     if len(shown) < len(rows):
-        say(f"{len(rows) - len(shown)} more rows: autoft leaderboard {result.folder}")
+        say(f"{len(rows) - len(shown)} more rows: {board}")
     from autoft.core.storage import joined
 
     model = joined(result.folder, "best")

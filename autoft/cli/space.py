@@ -86,7 +86,6 @@ def show(
             _parameters(loaded),
             columns=("parameter", "values", "default", "active when"),
             wrap=("parameter", "values", "default", "active when"),
-            whole="`| cat`",
         )
     else:
         emit_lines([*_tree(loaded), *_samples(loaded, samples, seed)])

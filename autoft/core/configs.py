@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal, Self, TypeVar
 
 from autoft.core.errors import ConfigError, FormatError, nearest
@@ -68,7 +69,12 @@ def check_format(values: Mapping[str, Any], *, where: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != float("inf")
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) != math.inf
+
+
+def _plain(value: Any) -> int | float:
+    """Return a number as Python's own, which every form of text can hold."""
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,15 +92,16 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name in ("trials", "epochs", "seconds", "epochs_per_pass"):
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, Real):
                 raise ConfigError(f"Budget {name} must be a number, not {value!r}.")
             if name != "seconds" and not float(value).is_integer():
                 raise ConfigError(f"Budget {name} must be a whole number, not {value!r}.")
             if not 0 < value < math.inf:
                 raise ConfigError(f"Budget {name} must be above 0 and finite, not {value!r}.")
+            object.__setattr__(self, name, _plain(value) if name == "seconds" else int(float(value)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,11 +126,14 @@ class Resources:
             value = getattr(self, name)
             if not _is_number(value) or not value > 0:
                 raise ConfigError(f"{name} must be a number above 0, not {value!r}.")
+            object.__setattr__(self, name, _plain(value))
         if not isinstance(self.gradient_checkpointing, bool):
             raise ConfigError(f"gradient_checkpointing must be true or false, not {self.gradient_checkpointing!r}.")
         gpus = self.gpus_per_trial
         if gpus != "auto" and not (_is_number(gpus) and gpus >= 0 and (gpus <= 1 or float(gpus).is_integer())):
             raise ConfigError(f"gpus_per_trial must be 'auto', a share up to 1 or a whole number, not {gpus!r}.")
+        if gpus != "auto":
+            object.__setattr__(self, "gpus_per_trial", _plain(gpus))
         if type(self.workers_per_trial) is not int or self.workers_per_trial < 1:
             raise ConfigError(f"workers_per_trial must be a whole number above 0, not {self.workers_per_trial!r}.")
         if self.workers_per_trial > 1 and gpus not in ("auto", 0, 1):

@@ -126,6 +126,7 @@ def test_report(bench: Workbench) -> Json:
         bench.probabilities("test"),
         dataset.labels,
         seed=bench.config.seed,
+        heartbeat=bench.heartbeat,
     )
 
 

@@ -15,11 +15,15 @@ from autoft.evaluation.counting import Counts, Floats, Integers
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
+FEWEST_RESAMPLES = 100
+"""Where rows times classes are so many that more would take long."""
 ERROR_RESAMPLES = 50
 """For a standard error, which is wanted after every epoch: it is within 10 % then."""
 
 _CELLS_AT_ONCE = 4_000_000
 """Rows times resamples whose weights are held in memory together: 32 MB."""
+_MOST_CELLS = 2_000_000_000
+"""Rows times classes times resamples; the area under the ROC curve goes through all of them."""
 
 _Computed = Callable[[Integers, Floats, Floats, Counts], Floats]
 _COMPUTED: dict[str, _Computed] = {
@@ -56,17 +60,21 @@ def evaluate(names: Sequence[str], targets: Any, probabilities: Any) -> dict[str
     return {name: _number(values[name][0]) for name in names}
 
 
-def with_intervals(names: Sequence[str], targets: Any, probabilities: Any, seed: int) -> dict[str, Json]:
+def with_intervals(
+    names: Sequence[str], targets: Any, probabilities: Any, seed: int, *, heartbeat: Callable[[], None] = lambda: None
+) -> dict[str, Json]:
     """Return `value`, `low` and `high` of each metric by name: 95 % intervals over the draw of the rows.
 
     Accuracy: Wilson's interval (Brown, Cai & DasGupta, Interval Estimation for a Binomial Proportion, 2001). The
-    others: percentiles of 1000 resamples of the rows (Efron & Tibshirani, An Introduction to the Bootstrap, 1993).
+    others: percentiles of 1000 resamples of the rows (Efron & Tibshirani, An Introduction to the Bootstrap, 1993), of
+    fewer where rows times classes are above 2 million, 100 at least.
 
     Args:
         names: As for `evaluate`.
         targets: As for `evaluate`.
         probabilities: As for `evaluate`.
         seed: Of the resamples; with the same seed the interval is the same.
+        heartbeat: Called now and then.
 
     Raises:
         ConfigError: If a name is no metric of predictions.
@@ -75,7 +83,8 @@ def with_intervals(names: Sequence[str], targets: Any, probabilities: Any, seed:
     values = evaluate(names, targets, probabilities)
     targets, probabilities = _checked(names, targets, probabilities)
     sampled = [name for name in names if values[name] is not None and name != "accuracy"]
-    draws = _bootstrap(sampled, targets, probabilities, seed) if sampled else {}
+    count = max(FEWEST_RESAMPLES, min(RESAMPLES, _MOST_CELLS // probabilities.size))
+    draws = _bootstrap(sampled, targets, probabilities, seed, count=count, heartbeat=heartbeat) if sampled else {}
     intervals: dict[str, Json] = {}
     for name in names:
         low, high = None, None
@@ -110,12 +119,20 @@ def standard_error(name: str, targets: Any, probabilities: Any, seed: int) -> fl
     if name == "log_loss":
         losses = scoring.row_losses(targets, probabilities)
         return float(np.std(losses, ddof=1) / len(losses) ** 0.5) if len(losses) > 1 else None
-    draws = _bootstrap([name], targets, probabilities, seed, ERROR_RESAMPLES)[name]
+    draws = _bootstrap([name], targets, probabilities, seed, count=ERROR_RESAMPLES)[name]
     finite = draws[np.isfinite(draws)]
     return float(np.std(finite, ddof=1)) if len(finite) > 1 else None
 
 
-def report(names: Sequence[str], targets: Any, probabilities: Any, labels: Sequence[str], seed: int) -> Json:
+def report(
+    names: Sequence[str],
+    targets: Any,
+    probabilities: Any,
+    labels: Sequence[str],
+    seed: int,
+    *,
+    heartbeat: Callable[[], None] = lambda: None,
+) -> Json:
     """Return what `autoft evaluate --format json` prints: metrics, per_class, confusion and num_rows.
 
     Args:
@@ -124,12 +141,13 @@ def report(names: Sequence[str], targets: Any, probabilities: Any, labels: Seque
         probabilities: As for `evaluate`, with the classes in the order of `labels`.
         labels: Names of the classes.
         seed: Of the resamples.
+        heartbeat: Called now and then.
 
     Raises:
         ConfigError: If a name is no metric of predictions.
         ValueError: If there are no rows, or the shapes do not fit each other.
     """
-    metrics = with_intervals(names, targets, probabilities, seed)
+    metrics = with_intervals(names, targets, probabilities, seed, heartbeat=heartbeat)
     targets, probabilities = _checked(names, targets, probabilities)
     if probabilities.shape[1] != len(labels):
         raise ValueError(f"{probabilities.shape[1]} columns of probabilities for {len(labels)} labels")
@@ -180,9 +198,18 @@ def _values(names: Sequence[str], targets: Integers, probabilities: Floats, weig
 
 
 def _bootstrap(
-    names: Sequence[str], targets: Integers, probabilities: Floats, seed: int, count: int = RESAMPLES
+    names: Sequence[str],
+    targets: Integers,
+    probabilities: Floats,
+    seed: int,
+    *,
+    count: int,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> dict[str, Floats]:
-    chunks = [_values(names, targets, probabilities, weights) for weights in _resamples(len(targets), seed, count)]
+    chunks = []
+    for weights in _resamples(len(targets), seed, count):
+        chunks.append(_values(names, targets, probabilities, weights))
+        heartbeat()
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in names}
 
 

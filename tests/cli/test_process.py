@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,13 @@ def test_a_pipe_that_closes_early_is_no_error() -> None:
         assert command.stderr.read() == b""
 
 
-def on_terminal(columns: int, *arguments: str) -> str:
+def on_terminal(columns: int, *arguments: str, program: Sequence[str] = AUTOFT) -> str:
     """Return what a command shows on a terminal of that width."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
     environment["TERM"] = "xterm-256color"
-    with subprocess.Popen([*AUTOFT, *arguments], stdin=slave, stdout=slave, stderr=slave, env=environment) as command:
+    with subprocess.Popen([*program, *arguments], stdin=slave, stdout=slave, stderr=slave, env=environment) as command:
         os.close(slave)
         parts = []
         while True:
@@ -81,6 +82,23 @@ def test_a_table_says_what_a_narrow_terminal_leaves_out() -> None:
     shown = on_terminal(50, "list", "metrics")
     assert "Share of rows" not in shown
     assert shown.splitlines()[-1] == "1 more column does not fit this terminal: --format csv shows all."
+
+
+def test_a_comparison_fits_a_terminal_with_every_digit_of_its_figures() -> None:
+    rows = [
+        {"what": "data fingerprint", "recorded": "a" * 64, "now": "b" * 64, "verdict": "differs"},
+        {
+            "what": "epoch 12 val_log_loss",
+            "recorded": 0.1234567890123456,
+            "now": 0.1234567890123457,
+            "verdict": "differs",
+        },
+    ]
+    code = f"from autoft.cli.reproduce import print_comparison; print_comparison({rows!r})"
+    shown = on_terminal(80, "-c", code, program=[sys.executable])
+    assert "fit this terminal" not in shown
+    assert re.search(r"a{12} +b{12} +differs", shown)
+    assert re.search(r"0\.1234567890123456 +0\.1234567890123457 +differs", shown)
 
 
 def test_a_space_is_shown_within_the_terminal() -> None:

@@ -1,8 +1,11 @@
+import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 
-from autoft.core.configs import Resources, TrialConfig
+from autoft.core.configs import Budget, Resources, TrialConfig
 from autoft.core.errors import ConfigError, FormatError
 
 
@@ -29,6 +32,18 @@ from autoft.core.errors import ConfigError, FormatError
 def test_resources_that_cannot_be_had_anywhere_are_refused(given: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Resources(**given)
+
+
+def test_numbers_of_numpys_and_whole_floats_come_back_from_a_file() -> None:
+    budget = Budget(trials=40.0, epochs=np.int64(3), seconds=np.float64(9.5), epochs_per_pass=np.float32(2))  # type: ignore[arg-type]
+    resources = Resources(cpus_per_trial=np.float64(2), gpus_per_trial=np.float32(0.5), hang_seconds=np.int32(60))  # type: ignore[arg-type]
+    for given, expected in (
+        (budget, Budget(trials=40, epochs=3, seconds=9.5, epochs_per_pass=2)),
+        (resources, Resources(cpus_per_trial=2.0, gpus_per_trial=0.5, hang_seconds=60)),
+    ):
+        text = yaml.safe_dump(dataclasses.asdict(given))
+        assert yaml.safe_load(text) == dataclasses.asdict(expected)
+        assert text == yaml.safe_dump(dataclasses.asdict(expected))
 
 
 @pytest.mark.parametrize("gpus", ["auto", 0, 0.5, 1, 2, 4.0])

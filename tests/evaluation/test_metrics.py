@@ -173,6 +173,24 @@ def test_the_interval_does_not_depend_on_how_many_resamples_are_held_at_once(mon
         assert parts[name] == pytest.approx(whole[name], rel=1e-12)
 
 
+def test_of_many_rows_and_classes_fewer_resamples_are_drawn_and_every_chunk_gives_a_sign(monkeypatch):
+    data = draws(5, 30, 3)
+    drawn, beats = [], []
+    resamples = evaluation.metrics._resamples
+
+    def counted(num_rows, seed, count):
+        drawn.append(count)
+        return resamples(num_rows, seed, count)
+
+    monkeypatch.setattr(evaluation.metrics, "_resamples", counted)
+    monkeypatch.setattr(evaluation.metrics, "_CELLS_AT_ONCE", 30 * 50)
+    for cells in (10**9, 30 * 3 * 150, 1):
+        monkeypatch.setattr(evaluation.metrics, "_MOST_CELLS", cells)
+        with_intervals(["roc_auc"], *data, seed=0, heartbeat=lambda: beats.append(None))
+    assert drawn == [1000, 150, 100]
+    assert len(beats) == 20 + 3 + 2
+
+
 def test_an_undefined_metric_has_no_interval():
     found = with_intervals(["roc_auc"], [0, 0], [[0.9, 0.1], [0.8, 0.2]], seed=0)
     assert found == {"roc_auc": {"value": None, "low": None, "high": None}}
