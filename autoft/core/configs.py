@@ -99,7 +99,7 @@ class Budget:
                 raise ConfigError(f"Budget {name} must be a number, not {value!r}.")
             if name != "seconds" and not float(value).is_integer():
                 raise ConfigError(f"Budget {name} must be a whole number, not {value!r}.")
-            if not 0 < value < math.inf:
+            if not 0 < float(value) < math.inf:
                 raise ConfigError(f"Budget {name} must be above 0 and finite, not {value!r}.")
             object.__setattr__(self, name, _plain(value) if name == "seconds" else int(float(value)))
 
