@@ -32,7 +32,9 @@ def narrowed_node(whole: Node, tree: tuple[Section, ...], overrides: Mapping[str
         path = read_path(text)
         if path is None or path.section not in sections:
             problems.add(text, "is not in this space", hint=nearest(text, sections) or nearest_path(text, tree))
-        elif path.section in SCALARS or (len(path.steps) == 1 and node.map is not None and not _lists_names(node)):
+        elif path.section in SCALARS:
+            entries[path.section] = _under_condition(entries.get(path.section), node)
+        elif len(path.steps) == 1 and node.map is not None and not _lists_names(node):
             entries[path.section] = node
         elif path.names_branch:
             picks.append((path, node))
@@ -177,9 +179,18 @@ def _kept(node: Node, labels: list[Any], wanted: list[int]) -> dict[str, Node]:
 def _replaced(block: Block, branch: Node, setting: str, value: Node, *, whole: bool) -> Node:
     """Return a branch with a setting replaced by `value`, or with `value` laid over it."""
     if not whole:
-        return with_setting(block, branch, setting, value)
+        return with_setting(block, branch, setting, _under_condition((branch.map or {}).get(setting), value))
     entries = {block.key: branch} if branch.map is None else dict(branch.map)
     return Node({**entries, setting: value}, branch.where)
+
+
+def _under_condition(before: Node | None, value: Node) -> Node:
+    """Return a constant or domain under the condition of what stood there before, unless it brings its own."""
+    when = None if before is None else (before.map or {}).get("when")
+    if when is None or (value.map is not None and (not domain_forms(value) or "when" in value.map)):
+        return value
+    domain = {"choice": Node((value,), value.where)} if value.map is None else value.map
+    return Node({**domain, "when": when}, value.where)
 
 
 def _with_branches(node: Node, branches: list[Node]) -> Node:

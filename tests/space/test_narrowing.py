@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from autoft.space import Choice, LogUniform, SearchSpace, Uniform
+from autoft.space import Choice, LogUniform, SearchSpace, Uniform, load_space
 
 SPACE = SearchSpace(
     task="image-classification",
@@ -66,6 +66,45 @@ def test_a_part_of_a_domain_is_laid_over_it() -> None:
     assert section("batch_size", batch_size={"choice": [16, 32], "prior": 32}) == {"choice": [16, 32], "prior": 32}
     changed = SPACE.narrowed({"optimizer[adamw].lr": {"prior": 1e-4}}).to_json()["optimizer"]["choice"][0]
     assert changed["lr"] == {"log_uniform": [1e-5, 1e-3], "prior": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("value", "domain"),
+    [
+        (0.9, {"choice": [0.9]}),
+        ({"uniform": [0.8, 0.9]}, {"uniform": [0.8, 0.9]}),
+        ({"prior": 0.9}, {"uniform": [0.5, 1.0], "prior": 0.9}),
+    ],
+)
+def test_a_setting_keeps_its_condition(value: object, domain: dict[str, Any]) -> None:
+    changed = section("finetune", finetune__layer_decay=value)["choice"][0]["layer_decay"]
+    assert changed == domain | {"when": {"optimizer.name": "adamw"}}
+
+
+def test_a_condition_of_its_own_takes_the_place_of_the_one_before() -> None:
+    domain = {"uniform": [0.8, 0.9], "when": {"optimizer.name": "sgd"}}
+    assert section("finetune", finetune__layer_decay=domain)["choice"][0]["layer_decay"] == domain
+
+
+def test_a_section_of_one_value_keeps_its_condition() -> None:
+    when = {"optimizer.name": "adamw"}
+    space = SearchSpace(
+        task="image-classification",
+        optimizer=Choice(["sgd", "adamw"]),
+        clip_norm=Choice([1.0, 5.0], when=when),
+    )
+    assert space.narrowed({"clip_norm": 1.0}).to_json()["clip_norm"] == {"choice": [1.0], "when": when}
+
+
+@pytest.mark.parametrize(("path", "value"), [("drop_path", {"uniform": [0, 0.1]}), ("batch_norm", "batch")])
+def test_conditions_of_a_shipped_space_stay(path: str, value: object) -> None:
+    quick = load_space("image-classification/quick")
+    narrowed = quick.narrowed({f"backbone.{path}": value})
+    before, after = (
+        [branch[path]["when"] for branch in space.to_json()["backbone"]["choice"]] for space in (quick, narrowed)
+    )
+    assert after == before
+    assert f"backbone.{path}" not in narrowed.narrowed({"finetune.mode": "head"}).column_names
 
 
 def test_the_order_of_overrides_does_not_matter() -> None:
