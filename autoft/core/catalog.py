@@ -81,6 +81,11 @@ class Argument:
         return None
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether its default is all that it takes: the drop_path of a model without one must be 0."""
+        return self.choices == (self.default,)
+
+    @property
     def wanted(self) -> str:
         """What is allowed, in words."""
         if self.type == "block":

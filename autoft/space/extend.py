@@ -1,6 +1,6 @@
 """`extends:`: a space laid over another, maps merged, named blocks and domains replaced whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from autoft.core import catalog
 from autoft.core.catalog import Argument
@@ -87,7 +87,7 @@ def change_branches(section: str, base: Node, change: Node) -> Node:
     entries = dict(base.map or {})
     branches = list(entries["choice"].items or ())
     for key, node in (change.map or {}).items():
-        having = [index for index, branch in enumerate(branches) if argument_of(block, branch, key) is not None]
+        having = arguments_of(block, dict(enumerate(branches)), key)
         if key in ("prior", "when", "probabilities") or not having:
             entries[key] = node
         for index in having:
@@ -105,6 +105,16 @@ def argument_of(block: Block, branch: Node, setting: str) -> Argument | None:
         return catalog.entry(block.kind, name).argument(setting)
     except ConfigError:
         return None  # Reading the space says so, with the line.
+
+
+def arguments_of(block: Block, branches: Mapping[int, Node], setting: str) -> dict[int, Argument]:
+    """Return what the catalog knows of a setting of each branch that has it.
+
+    A branch that has it in name alone counts only where no other has it.
+    """
+    found = {index: argument_of(block, branch, setting) for index, branch in branches.items()}
+    having = {index: argument for index, argument in found.items() if argument is not None}
+    return {index: argument for index, argument in having.items() if not argument.is_fixed} or having
 
 
 def with_setting(block: Block, branch: Node, setting: str, value: Node) -> Node:

@@ -7,7 +7,7 @@ from autoft.core.catalog import Argument
 from autoft.core.errors import nearest
 from autoft.core.recipe import BLOCKS, SCALARS, Block, inner_block
 from autoft.space.conditions import Path, Step, read_path
-from autoft.space.extend import argument_of, with_setting
+from autoft.space.extend import arguments_of, with_setting
 from autoft.space.liveness import nearest_path
 from autoft.space.nodes import Node, Problems, shown, to_node
 from autoft.space.settings import domain_forms
@@ -113,16 +113,32 @@ class _Change:
             self.problems.add(str(self.path), f"names no branch of {steps[0].name}", hint=hint)
             self.is_wrong = True
             return None
+        asked = {index: branch for index, branch in enumerate(branches) if wanted in (None, labels[index])}
+        arguments = arguments_of(block, asked, setting.name)
         has_it = False
-        for index, branch in enumerate(branches):
-            argument = argument_of(block, branch, setting.name)
-            if argument is None or wanted not in (None, labels[index]):
-                continue
-            value = self.value if argument.type != "block" else self.inner(argument, branch, rest)
+        for index, argument in arguments.items():
+            branch = branches[index]
+            if argument.type == "block":
+                value = self.inner(argument, branch, rest)
+            else:
+                value = self.laid(argument, arguments, labels)
             if value is not None and (argument.type == "block" or len(rest) == 1):
                 branches[index] = _replaced(block, branch, setting.name, value, whole=argument.type == "block")
                 has_it = True
         return _with_branches(node, branches) if has_it else None
+
+    def laid(self, argument: Argument, arguments: Mapping[int, Argument], labels: list[Any]) -> Node:
+        """Return the value for a setting, with the branches that take the same in its errors, unless all do.
+
+        Args:
+            argument: The setting in one branch.
+            arguments: It in each of the branches that are changed, by their place among all.
+            labels: Of all branches.
+        """
+        alike = [str(labels[index]) for index, other in arguments.items() if other.wanted == argument.wanted]
+        if len(alike) == len(arguments) and not argument.is_fixed:
+            return self.value
+        return to_node(self.value.plain(), where=f"{WHERE} for {', '.join(alike)}")
 
     def inner(self, argument: Argument, branch: Node, steps: tuple[Step, ...]) -> Node | None:
         """Return a setting that is a block itself, with the value laid over `steps` of it."""

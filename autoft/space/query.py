@@ -129,8 +129,7 @@ class _Query:
         fitting = {
             key: value
             for key, value in settings.items()
-            # Not what it has in name alone: the drop_path of a model without one must be 0.
-            if (argument := entry.argument(key)) is not None and argument.choices != (argument.default,)
+            if (argument := entry.argument(key)) is not None and not argument.is_fixed
         }
         return Node({"name": named, **fitting}, self.node.where)
 

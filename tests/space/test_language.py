@@ -386,6 +386,14 @@ def test_extends_changes_a_setting_in_every_branch_that_has_it(base: Path) -> No
     assert [branch.get("nesterov") for branch in branches["choice"]] == [None, False]
 
 
+def test_extends_leaves_alone_what_a_branch_has_in_name_only(base: Path) -> None:
+    base.write_text(
+        "task: image-classification\nfinetune: full\nbackbone: {choice: [timm:resnet18, timm:vit_tiny_patch16_224]}\n"
+    )
+    branches = extended(base, "backbone: {batch_norm: batch}\n")["backbone"]["choice"]
+    assert [branch.get("batch_norm") for branch in branches] == ["batch", None]
+
+
 def test_extends_a_shipped_space_and_another_file(base: Path) -> None:
     (base.parent / "inner").mkdir()
     path = base.parent / "inner" / "mine.yaml"

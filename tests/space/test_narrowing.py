@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from autoft.core.errors import SpaceError
 from autoft.space import Choice, LogUniform, SearchSpace, Uniform, load_space
 
 SPACE = SearchSpace(
@@ -39,6 +40,55 @@ def test_a_path_with_the_branch_means_that_one() -> None:
         {"uniform": [0.1, 0.2]},
         None,
     ]
+
+
+def test_a_branch_that_has_a_setting_in_name_alone_stays_as_it_is() -> None:
+    default = load_space("image-classification/default")
+    narrowed = default.narrowed({"finetune.mode": "full", "backbone.batch_norm": "batch"})
+    batch = {"choice": ["batch"], "when": {"finetune.mode": "full"}}
+    branches = narrowed.to_json()["backbone"]["choice"]
+    assert {branch["name"].partition("_")[0]: branch.get("batch_norm") for branch in branches} == {
+        "timm:tf": batch,  # EfficientNets, both.
+        "timm:mobilenetv3": batch,
+        "timm:resnet50.a1": batch,
+        "timm:convnext": None,
+        "timm:swin": None,
+        "timm:vit": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "path", "branch"),
+    [
+        (["timm:resnet18", "timm:vit_tiny_patch16_224"], "backbone[timm:vit_tiny_patch16_224]", "vit_tiny_patch16_224"),
+        (["timm:vit_tiny_patch16_224"], "backbone", "vit_tiny_patch16_224"),
+    ],
+)
+def test_a_setting_that_is_there_in_name_alone_is_refused_by_branch(names: list[str], path: str, branch: str) -> None:
+    space = SearchSpace(task="image-classification", backbone=Choice(names), finetune="full")
+    with pytest.raises(SpaceError) as error:
+        space.narrowed({f"{path}.batch_norm": "batch"})
+    (sentence,) = error.value.problems
+    assert sentence == f"backbone.batch_norm (override for timm:{branch}) must be 'pretrained', not 'batch'."
+
+
+def test_a_value_that_some_branches_do_not_take_is_refused_with_their_names() -> None:
+    backbones = Choice(["timm:resnet18", "timm:vit_tiny_patch16_224", "timm:vit_small_patch16_224"])
+    space = SearchSpace(task="image-classification", backbone=backbones)
+    with pytest.raises(SpaceError) as error:
+        space.narrowed({"backbone.input_size": 230})
+    (sentence,) = error.value.problems
+    assert sentence == (
+        "backbone.input_size (override for timm:vit_tiny_patch16_224, timm:vit_small_patch16_224) must be a whole "
+        "number, a multiple of 16, of at least 16 and at most 2048, not 230."
+    )
+
+
+def test_a_value_that_no_branch_takes_is_refused_once() -> None:
+    with pytest.raises(SpaceError) as error:
+        SPACE.narrowed({"optimizer.lr": "fast"})
+    (sentence,) = error.value.problems
+    assert sentence == "optimizer.lr (override) must be a number above 0 and at most 10, not 'fast'."
 
 
 @pytest.mark.parametrize("path", ["optimizer.name", "optimizer"])
