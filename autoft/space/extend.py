@@ -7,6 +7,7 @@ from autoft.core.catalog import Argument
 from autoft.core.errors import ConfigError, SpaceError
 from autoft.core.recipe import BLOCKS, SCALARS, Block
 from autoft.space.nodes import Node, Problems, shown
+from autoft.space.query import answers_with, is_query
 from autoft.space.settings import domain_forms
 
 ReadOther = Callable[[Node, tuple[str, ...]], Node]
@@ -87,9 +88,14 @@ def change_branches(section: str, base: Node, change: Node) -> Node:
     entries = dict(base.map or {})
     branches = list(entries["choice"].items or ())
     for key, node in (change.map or {}).items():
+        asking = [index for index, one in enumerate(branches) if is_query(one) and answers_with(one, key)]
         having = arguments_of(block, dict(enumerate(branches)), key)
-        if key in ("prior", "when", "probabilities") or not having:
+        if asking:
+            having = {index: argument for index, argument in having.items() if not argument.is_fixed}
+        if key in ("prior", "when", "probabilities") or not (asking or having):
             entries[key] = node
+        for index in asking:
+            branches[index] = _merged(branches[index], Node({"settings": Node({key: node}, node.where)}, node.where))
         for index in having:
             branches[index] = with_setting(block, branches[index], key, node)
     entries["choice"] = Node(tuple(branches), entries["choice"].where)

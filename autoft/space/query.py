@@ -48,15 +48,31 @@ def expanded(node: Node, task: str | None, problems: Problems) -> Node:
             rest["probabilities"] = to_node(probabilities(len(found)), where=node.where)
         return Node({"choice": Node(tuple(found), node.where), **rest}, node.where) if found else Node(_FAILED)
     items = entries["choice"].items if "choice" in entries else None
-    if items is None or not any("query" in (item.map or {}) for item in items):
+    if items is None or not any(map(is_query, items)):
         return node
     branches: list[Node] = []
     for item in items:
-        is_query = "query" in (item.map or {})
-        found = _Query(item.map or {}, item, task, problems).branches() if is_query else [item]
+        found = _Query(item.map or {}, item, task, problems).branches() if is_query(item) else [item]
         names = {_name(branch) for branch in branches}
-        branches.extend(branch for branch in found if not (is_query and _name(branch) in names))
+        branches.extend(branch for branch in found if not (is_query(item) and _name(branch) in names))
     return Node({**entries, "choice": Node(tuple(branches), entries["choice"].where)}, node.where)
+
+
+def is_query(node: Node) -> bool:
+    """Return whether a branch, as written, is a query."""
+    return "query" in (node.map or {})
+
+
+def answers_with(query: Node, setting: str) -> bool:
+    """Return whether some backbone that answers a query has a setting in more than name.
+
+    Of a query that is wrong, which reading it says, that is taken for granted.
+    """
+    if setting not in [argument.name for argument in backbones.arguments("hf")]:
+        return False
+    entries = {**(query.map or {}), "settings": Node({setting: Node(None)})}
+    found = _Query(entries, query, None, Problems()).branches()
+    return not found or any(setting in (branch.map or {}) for branch in found)
 
 
 def probabilities(count: int) -> list[float]:

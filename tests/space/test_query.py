@@ -1,6 +1,7 @@
 """`backbone: {query: ...}` is answered from the facts that ship, and recorded as the choice that it gave."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from autoft.core.entries import backbones
 from autoft.core.errors import SpaceError
+from autoft.core.jsonable import Json
 from autoft.space import Choice, SearchSpace, Uniform, load_space
 from autoft.space.query import FAVOUR, probabilities
 
@@ -147,6 +149,61 @@ def test_extends_may_change_a_part_of_it(tmp_path: Any) -> None:
     assert len(load_space(tmp_path / "mine.yaml").backbones()) == 2
     (tmp_path / "mine.yaml").write_text("extends: image-classification/quick\nbackbone: {query: 'timm:resnet18'}\n")
     assert load_space(tmp_path / "mine.yaml").backbones()[0]["name"].startswith("timm:resnet18")
+
+
+def among_names(tmp_path: Path, query: str, change: str) -> list[Json]:
+    """Return the branches of a space whose base has a query beside a ResNet-50."""
+    base = f"task: image-classification\nfinetune: full\nbackbone: {{choice: [{query}, timm:resnet50]}}\n"
+    (tmp_path / "base.yaml").write_text(base)
+    (tmp_path / "mine.yaml").write_text(f"extends: base.yaml\nbackbone: {change}\n")
+    branches: list[Json] = load_space(tmp_path / "mine.yaml").to_json()["backbone"]["choice"]
+    return branches
+
+
+CONVNEXTS = "{query: 'timm:convnext_*', top: 2}"
+
+
+def test_extends_changes_a_setting_of_what_answers_too(tmp_path: Path) -> None:
+    branches = among_names(tmp_path, CONVNEXTS, "{drop_path: 0.1}")
+    assert [branch["drop_path"] for branch in branches] == [0.1, 0.1, 0.1]
+    query = "{query: 'timm:convnext_*', top: 2, settings: {drop_path: {uniform: [0, 0.3]}, pooling: mean}}"
+    branches = among_names(tmp_path, query, "{drop_path: 0.1}")
+    assert [branch["drop_path"] for branch in branches] == [0.1, 0.1, 0.1]
+    assert [branch.get("pooling") for branch in branches] == ["mean", "mean", None]
+
+
+def test_extends_leaves_alone_a_query_of_which_none_has_the_setting(tmp_path: Path) -> None:
+    branches = among_names(tmp_path, CONVNEXTS, "{batch_norm: batch}")
+    assert [branch.get("batch_norm") for branch in branches] == [None, None, "batch"]
+
+
+def test_extends_leaves_alone_a_name_beside_a_query_of_which_some_have_the_setting(tmp_path: Path) -> None:
+    branches = among_names(tmp_path, f"timm:vgg11, {CONVNEXTS}", "{drop_path: 0.1}")
+    assert [branch.get("drop_path") for branch in branches] == [None, 0.1, 0.1, 0.1]
+    (tmp_path / "base.yaml").write_text(
+        f"task: image-classification\nbackbone: {{choice: [timm:vgg11, {CONVNEXTS}]}}\n"
+    )
+    branches = load_space(tmp_path / "mine.yaml").to_json()["backbone"]["choice"]
+    assert [branch.get("drop_path") for branch in branches] == [None, 0.1, 0.1]
+
+
+def test_a_part_of_a_query_is_no_setting_of_a_choice(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match="has the unknown key 'top' beside choice"):
+        among_names(tmp_path, CONVNEXTS, "{top: 3}")
+
+
+def test_extends_names_its_own_line_where_no_answer_takes_the_value(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError) as error:
+        among_names(tmp_path, CONVNEXTS, "{drop_path: 2.0}")
+    (sentence,) = error.value.problems
+    assert sentence.startswith(f"backbone.drop_path ({tmp_path / 'mine.yaml'}:2) must be ")
+
+
+def test_a_wrong_query_hides_no_setting_that_a_space_changes(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError) as error:
+        among_names(tmp_path, "{query: 'timm:convnxt_*'}", "{drop_path: 0.1}")
+    (sentence,) = error.value.problems
+    assert "finds no backbone" in sentence
 
 
 @pytest.mark.parametrize(
