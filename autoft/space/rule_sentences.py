@@ -18,7 +18,7 @@ def spot(path: str, read: Read, section: Node | None, parameter: Node | None) ->
 
     Args:
         path: Without branches: "optimizer.base.name".
-        read: Of a configuration that has it.
+        read: Of a configuration that has it; of a branch its label.
         section: The section as written; None: it was left out.
         parameter: Where the parameter at the path was written; None: there is a constant.
     """
@@ -29,8 +29,8 @@ def spot(path: str, read: Read, section: Node | None, parameter: Node | None) ->
     for depth, step in enumerate(steps[1:], start=1):
         if node is None:
             return None
-        names = [read(f"{'.'.join(steps[:depth])}.{key}") for key in _KEYS]
-        node = next((found for name in names if (found := _branch(node, name))), node)
+        labels = [read(f"{'.'.join(steps[:depth])}.{key}") for key in _KEYS]
+        node = next((found for label in labels if (found := _branch(node, label))), node)
         node = (node.map or {}).get(step, node)
     return node
 
@@ -64,15 +64,15 @@ def note(
     problems.add(lead, problem, spots[lead], hint=hint)
 
 
-def _branch(node: Node, name: Any) -> Node | None:
-    """Return the branch of that name in a choice, or None."""
+def _branch(node: Node, label: Any) -> Node | None:
+    """Return the branch of that label in a choice, or None."""
     listed = (node.map or {}).get("choice", Node(None)).items or ()
-    return next((one for one in listed if name is not None and _name(one) == name), None)
+    return next((one for one in listed if label is not None and _label(one) == label), None)
 
 
-def _name(branch: Node) -> Any:
+def _label(branch: Node) -> Any:
     entries = branch.map or {}
-    return next((entries[key].value for key in _KEYS if key in entries), branch.value)
+    return next((entries[key].value for key in ("as", *_KEYS) if key in entries), branch.value)
 
 
 def _merged(combinations: list[Json]) -> list[Json]:

@@ -50,9 +50,10 @@ def check_rules(
         if found:
             first = found[0]
             read = partial(places.value, values=first.values)
+            branch_at = partial(places.branch, values=first.values)
             labels = {path: places.label(path, first.values) for path in first.combination}
             spots = {
-                path: spot(path, read, entries.get(_parsed(path).section), nodes.get(labels[path] or ""))
+                path: spot(path, branch_at, entries.get(_parsed(path).section), nodes.get(labels[path] or ""))
                 for path in labels
             }
             combinations = [one.combination for one in found]
@@ -79,6 +80,10 @@ class Places:
     def value(self, path: str, values: Mapping[str, Any]) -> Any:
         """Return what an assignment has at a path: of a branch its name, not its label; None where it has nothing."""
         return next(reversed(self.read(path, values)), None)
+
+    def branch(self, path: str, values: Mapping[str, Any]) -> Any:
+        """Return what an assignment has at a path: of a branch its label; None where it has nothing."""
+        return next(iter(self.read(path, values)), None)
 
     def label(self, path: str, values: Mapping[str, Any]) -> str | None:
         """Return the label of the parameter that stands at a path; None: a constant, or nothing."""

@@ -181,6 +181,32 @@ def test_the_sentence_names_the_line_the_values_the_reason_and_the_remedy(tmp_pa
     assert load_space(path).forbids({"backbone": RESNET, "finetune": "ia3"}) is not None
 
 
+def test_of_two_branches_of_one_name_the_line_is_that_of_the_one_which_breaks_the_rule(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "task: image-classification\nbackbone:\n  choice:\n"
+        "    - {name: timm:resnet50, as: a, batch_norm: pretrained}\n"
+        "    - {name: timm:resnet50, as: b, batch_norm: batch}\n"
+        "finetune: {mode: lp_ft}\n"
+    )
+    with pytest.raises(SpaceError) as error:
+        load_space(path)
+    (sentence,) = error.value.problems
+    assert sentence.startswith(f"backbone.batch_norm ({path}:5) can be batch, which does not go with finetune.mode")
+
+
+def test_of_two_branches_of_one_mode_the_line_is_that_of_the_one_which_breaks_the_rule(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "task: image-classification\nbackbone: timm:convnext_tiny\nfinetune:\n  choice:\n"
+        "    - {mode: lora, as: a, targets: all}\n"
+        "    - {mode: lora, as: b, targets: attention}\n"
+    )
+    with pytest.raises(SpaceError) as error:
+        load_space(path)
+    assert f"finetune.mode ({path}:6)" in str(error.value)
+
+
 def test_the_remedy_of_several_backbones_is_one_line() -> None:
     backbone = Choice([VIT, RESNET, "timm:resnet34"])
     (problem,) = refusals(IMAGE, backbone=backbone, finetune=Choice(["full", "ia3"]))
