@@ -11,6 +11,7 @@ from autoft.space.extend import arguments_of, with_setting
 from autoft.space.liveness import nearest_path
 from autoft.space.nodes import Node, Problems, shown, to_node
 from autoft.space.settings import domain_forms
+from autoft.space.tree import Block as TreeBlock
 from autoft.space.tree import Section
 
 WHERE = "override"
@@ -56,6 +57,28 @@ def narrowed_node(whole: Node, tree: tuple[Section, ...], overrides: Mapping[str
         entries[path.section] = _Change(path, node, problems).picked(BLOCKS[path.section], entries[path.section])
     problems.check()
     return Node(entries, whole.where)
+
+
+def require_effect(tree: tuple[Section, ...], overrides: Mapping[str, Any]) -> None:
+    """Refuse overrides of settings that branches which are left could have, and none has.
+
+    Raises:
+        SpaceError: If there are any; all of them at once.
+    """
+    problems = Problems()
+    sections = {section.name: section for section in tree}
+    for text in map(str, overrides):
+        path = read_path(text)
+        block = None if path is None else sections.get(path.section)
+        if path is None or not isinstance(block, TreeBlock) or len(path.steps) != len(("section", "setting")):
+            continue
+        wanted, setting = path.steps[0].branch, path.steps[1].name
+        able = [one for one in block.branches if wanted in (None, one.label) and setting in one.bare]
+        if setting != block.key and able and not any(setting in one.settings for one in able):
+            problems.add(
+                text, "has no effect: its `when:` and the branches that are left never let it be", hint=" Leave it out."
+            )
+    problems.check()
 
 
 def _bare(path: Path) -> str:

@@ -11,7 +11,7 @@ from autoft.core.jsonable import Json, canonical_json
 from autoft.space.files import with_extended
 from autoft.space.forbid import Forbidden, forbidden_json
 from autoft.space.inverse import assignment_of
-from autoft.space.narrow import narrowed_node
+from autoft.space.narrow import narrowed_node, require_effect
 from autoft.space.nodes import Node, Problems, to_node
 from autoft.space.parse import Tree, parse_space
 from autoft.space.plan import Assignment, Plan
@@ -234,12 +234,15 @@ class SearchSpace:
                 "optimizer[sgd].lr" one; "optimizer.name" picks a branch, or several by `Choice`.
 
         Raises:
-            SpaceError: With every path that is not in the space and every value that is not allowed.
+            SpaceError: With every path that is not in the space and every value that is not allowed, or with every
+                setting that conditions and the branches that are left never let be.
         """
         if not overrides:
             return self
         node = narrowed_node(to_node(self._json), self.sections, overrides)
-        return SearchSpace.from_node(node, name=self.name, narrowing=True)
+        narrowed = SearchSpace.from_node(node, name=self.name, narrowing=True)
+        require_effect(narrowed.sections, overrides)
+        return narrowed
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SearchSpace) and canonical_json(self._json) == canonical_json(other._json)

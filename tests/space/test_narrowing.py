@@ -157,6 +157,20 @@ def test_conditions_of_a_shipped_space_stay(path: str, value: object) -> None:
     assert f"backbone.{path}" not in narrowed.narrowed({"finetune.mode": "head"}).column_names
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"backbone.batch_norm": "batch", "finetune.mode": "lp_ft"},
+        {"backbone.drop_path": 0.1, "finetune.mode": "head"},
+        {"backbone.drop_path": {"uniform": [0, 0.1]}, "finetune.mode": "head"},
+    ],
+    ids=str,
+)
+def test_a_setting_that_the_other_overrides_never_let_be_is_refused(overrides: dict[str, Any]) -> None:
+    with pytest.raises(SpaceError, match=r"backbone.*has no effect: its `when:`.* Leave it out"):
+        load_space("image-classification/quick").narrowed(overrides)
+
+
 def test_the_order_of_overrides_does_not_matter() -> None:
     overrides = {"optimizer.name": "sgd", "optimizer.lr": 0.01, "optimizer[adamw].weight_decay": 0.1}
     assert SPACE.narrowed(overrides) == SPACE.narrowed(dict(reversed(overrides.items())))
