@@ -82,9 +82,9 @@ def walk_files(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in sorted(files) if not is_hidden(name))
 
 
-def spelled(name: str) -> str:
-    """Return a file name that may not be UTF-8 in a form that can be written down."""
-    return name.encode("utf-8", "replace").decode("utf-8")
+def spelled(text: str) -> str:
+    """Return a file name that may not be UTF-8, or a text that names one, in a form that can be written down."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _listing(root: Path) -> tuple[list[Path], list[Path]]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from autoft.core.errors import DataError
+from autoft.data.folders import spelled
 from autoft.data.pictures import check_picture, is_picture_name, quiet_pillow
 from autoft.data.rows import Part, Quarantined, Row
 
@@ -48,7 +49,7 @@ def sift(parts: dict[str, Part], where: str, progress: Progress | None = None) -
             before = len(rows)
             for index, (sha256, reason) in enumerate(_checked(part, pool)):
                 if reason:
-                    quarantine.append(Quarantined(part.names[index], reason))
+                    quarantine.append(Quarantined(part.names[index], spelled(reason)))
                 else:
                     rows.append(_row(part, split, index, sha256))
                 done += 1

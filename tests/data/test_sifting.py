@@ -69,6 +69,18 @@ def test_a_file_name_that_is_not_utf8_is_set_aside(tmp_path):
     assert reason(data, tmp_path / "out") == "the name of its file is not UTF-8"
 
 
+def test_a_file_that_is_no_picture_may_have_a_name_that_is_not_utf8(tmp_path):
+    data = class_folders(tmp_path / "data", NUMBERS)
+    (data / "a" / "R\udce9sum\udce9.txt").write_bytes(b"remember")
+    assert "its name, 'R?sum?.txt', is not" in reason(data, tmp_path / "out")
+
+
+def test_a_link_that_leads_nowhere_may_have_a_name_that_is_not_utf8(tmp_path):
+    data = class_folders(tmp_path / "data", NUMBERS)
+    (data / "a" / "\udce9.jpg").symlink_to("gone")
+    assert reason(data, tmp_path / "out") == f"there is no file '{data / 'a' / '?.jpg'}'"
+
+
 def test_a_missing_file_of_a_table_is_set_aside_by_its_path(tmp_path):
     data = class_folders(tmp_path / "data", NUMBERS)
     rows = [(f"{label}/{index:03d}.png", label) for label in NUMBERS for index in range(15)]
