@@ -33,8 +33,8 @@ def keep_usable_classes(
         where: What messages call the data.
 
     Raises:
-        DataError: If a class is too rare and is not to be left out, a given split has a class that train lacks, or
-            there are not two classes.
+        DataError: If a class is too rare and is not to be left out, a given split has a class that train lacks or
+            has no row left, or there are not two classes.
     """
     _refuse_one_class({row.label for row in rows} | set(empty), where)
     needed = 1 + len(cut)
@@ -49,6 +49,7 @@ def keep_usable_classes(
         _refuse_rare(rare, needed, spec.group, where)
     kept = [row for row in rows if row.label not in rare]
     _refuse_one_class({row.label for row in kept}, where, f", once those too rare are left out ({listed(rare)})")
+    _refuse_emptied(rows, kept, where)
     counts = Counter(row.label for row in rows)
     warnings = [
         f"The class '{label}' is left out: too rare to be in every split ({counts[label]} rows)."
@@ -70,11 +71,30 @@ def _refuse_one_class(labels: set[str], where: str, when: str = "") -> None:
 
 def _refuse_unseen(rows: Sequence[Row], rare: dict[str, int], where: str) -> None:
     for split in ("val", "test"):
-        unseen = {row.label for row in rows if row.part == split and rare.get(row.label) == 0}
+        labels = _labels_of(rows, split)
+        unseen = {label for label in labels if rare.get(label) == 0}
         if unseen:
+            known = listed(_labels_of(rows, "train"))
+            remedy = _REMEDY if labels - unseen else f"spell them as the training data do, which have {known}"
             raise DataError(
-                f"The {split} data of {where} have classes that the training data lack: {listed(unseen)}; {_REMEDY}."
+                f"The {split} data of {where} have classes that the training data lack: {listed(unseen)}; {remedy}."
             )
+
+
+def _refuse_emptied(rows: Sequence[Row], kept: Sequence[Row], where: str) -> None:
+    """Refuse a given split that has no row left, which only a whole search would show."""
+    for split in ("val", "test"):
+        labels = _labels_of(rows, split)
+        if labels and not _labels_of(kept, split):
+            raise DataError(
+                f"No row of the {split} data of {where} is left once the classes too rare are left out: they have "
+                f"{listed(labels)}, the training data keep {listed(_labels_of(kept, 'train'))}; add {split} rows of "
+                "these, and spell them the same."
+            )
+
+
+def _labels_of(rows: Sequence[Row], part: str) -> set[str]:
+    return {row.label for row in rows if row.part == part}
 
 
 def _refuse_rare(rare: dict[str, int], needed: int, group: str | None, where: str) -> None:

@@ -226,7 +226,8 @@ def test_columns_that_do_not_fit(search: Refused, tmp_path: Path) -> None:
     fractions = table(tmp_path / "f.csv", *[f"film {i},{i * 0.37:.3f}" for i in range(60)])
     assert "that is a measure, not a class" in search(data=fractions, space=TEXT_SPACE)
     other = table(tmp_path / "other.csv", *[f"film {i},zzz" for i in range(5)])
-    assert "have classes that the training data lack: 'zzz'" in said("--val", str(other))
+    assert "have classes that the training data lack: 'zzz'; spell them as" in said("--val", str(other))
+    assert "No row of the test data" in said("--test", str(other), "--set", "data.drop_rare=true")
 
 
 def test_a_pipe_is_no_table(search: Refused, tmp_path: Path) -> None:

@@ -224,6 +224,30 @@ def test_labels_that_train_lacks_are_refused(tmp_path):
     assert "The val data of the data (DataFrame) have classes that the training data lack: 'new'" in message
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_given_data_of_which_rare_classes_leave_nothing_are_refused(tmp_path, split):
+    own = pd.DataFrame({"text": ["v", "w"], "label": ["A", "B"]})
+    assert refusal(texts(NUMBERS), tmp_path / "out", drop_rare=True, **{split: own}) == (
+        f"No row of the {split} data of the data (DataFrame) is left once the classes too rare are left out: they have "
+        f"'A', 'B', the training data keep 'a', 'b'; add {split} rows of these, and spell them the same."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_leaving_out_classes_is_no_remedy_where_no_label_is_shared(tmp_path):
+    test = pd.DataFrame({"text": ["v", "w"], "label": ["A", "B"]})
+    assert refusal(texts(NUMBERS), tmp_path / "out", test=test) == (
+        "The test data of the data (DataFrame) have classes that the training data lack: 'A', 'B'; spell them as the "
+        "training data do, which have 'a', 'b'."
+    )
+
+
+def test_leaving_out_classes_is_a_remedy_where_a_label_is_shared(tmp_path):
+    test = pd.DataFrame({"text": ["v", "w"], "label": ["a", "B"]})
+    assert "`--set data.drop_rare=true`" in refusal(texts(NUMBERS), tmp_path / "out", test=test)
+    assert prepared(texts(NUMBERS), tmp_path, test=test, drop_rare=True).num_rows["test"] == 1
+
+
 def test_a_class_that_val_lacks_is_warned_of(tmp_path):
     found = prepared(texts(NUMBERS), tmp_path, val=pd.DataFrame({"text": ["v"], "label": ["a"]}))
     assert "The val data have no row of 'b'." in found.warnings
