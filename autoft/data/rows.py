@@ -1,5 +1,6 @@
 """Rows as they are read, before any is judged: names, inputs on demand, labels and groups."""
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ from autoft.core.errors import DataError
 
 InputKind = Literal["text", "path", "content"]
 """How an input is held: a text, the path of a picture file, or the picture's bytes."""
+
+LARGEST_PICTURE_BYTES = 1 << 30
+"""A larger file is not read into memory to find out that it is no picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +183,30 @@ def read_file(path: Path | None) -> bytes:
     """Return a picture file's bytes.
 
     Raises:
-        DataError: If there is no path, or nothing that can be read there; gives the reason alone.
+        DataError: If there is no path, or nothing there that can be read as a picture; gives the reason alone.
     """
     if path is None:
         raise DataError("no picture is given")
     try:
-        return path.read_bytes()
+        problem = _why_unread(path)
+        if problem is None:
+            return path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"there is no file '{path}'") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"the file '{path}' cannot be read: {reason}") from error
+    raise DataError(problem)
+
+
+def _why_unread(path: Path) -> str | None:
+    """Return why a file is not even opened: a pipe is waited for, and a device may have no end."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        return f"the file '{path}' is a pipe, a socket or a device"
+    if found.st_size > LARGEST_PICTURE_BYTES:
+        return (
+            f"the file '{path}' is larger than any picture that is read "
+            f"({found.st_size:,} bytes; the most are {LARGEST_PICTURE_BYTES:,})"
+        )
+    return None

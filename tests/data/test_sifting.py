@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from autoft.core.errors import DataError
-from autoft.data.rows import Quarantined
+from autoft.data.rows import LARGEST_PICTURE_BYTES, Quarantined
 from autoft.data.sifting import summary_of
 from tests.data.making import class_folders, picture, prepared, texts
 from tests.data.test_pictures import giant_png
@@ -94,6 +94,21 @@ def test_a_folder_where_a_picture_should_be_is_set_aside(tmp_path):
     rows = [(f"{label}/{index:03d}.png", label) for label in NUMBERS for index in range(15)]
     pd.DataFrame([*rows, ("b/inner.png", "a")], columns=["file", "label"]).to_csv(data / "rows.csv", index=False)
     assert "cannot be read: Is a directory" in reason(data / "rows.csv", tmp_path / "out")
+
+
+def test_a_pipe_in_a_class_folder_is_set_aside_unread(tmp_path):
+    data = class_folders(tmp_path / "data", NUMBERS)
+    os.mkfifo(data / "a" / "x.jpg")
+    assert reason(data, tmp_path / "out") == f"the file '{data / 'a' / 'x.jpg'}' is a pipe, a socket or a device"
+
+
+def test_a_file_larger_than_any_picture_is_set_aside_unread(tmp_path):
+    data = folder_with(tmp_path, "a/film.mp4", b"")
+    os.truncate(data / "a" / "film.mp4", LARGEST_PICTURE_BYTES + 1)
+    assert reason(data, tmp_path / "out") == (
+        f"the file '{data / 'a' / 'film.mp4'}' is larger than any picture that is read "
+        "(1,073,741,825 bytes; the most are 1,073,741,824)"
+    )
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", None])

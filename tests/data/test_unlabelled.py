@@ -1,4 +1,5 @@
 import io
+import os
 
 import datasets
 import pandas as pd
@@ -110,6 +111,13 @@ def test_a_bad_input_is_named_when_it_is_read(tmp_path):
     _, found = read_inputs([tmp_path / "a.csv"], "text")
     with pytest.raises(DataError, match=r"'a.csv row 2' cannot be used: the text is empty"):
         found[1]
+
+
+def test_a_pipe_in_a_folder_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    _, found = read_inputs([tmp_path], "image")
+    with pytest.raises(DataError, match=r"x.jpg' is a pipe, a socket or a device"):
+        found[0]
 
 
 def test_a_slice_is_still_unread(tmp_path):
