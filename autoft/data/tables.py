@@ -23,6 +23,7 @@ MISSING_WORDS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 
 _OBJECTS = b"autoft objects"
 _HEAD_BYTES = 4096
+_TAB_AND_LINE_END = r"(?s)\t.*[\r\n]|[\r\n].*\t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +151,16 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def _read_tsv(path: Path) -> pa.Table:
-    """Read a TSV; where a quote was swallowing the rows after it, quotes are taken for ordinary characters."""
+    """Read a TSV; where a quote was swallowing the rows after it, quotes are taken for ordinary characters.
+
+    A swallowed row leaves its tabs and its line's end in one cell; a tab alone was meant to be in its quotes.
+    """
     try:
         content = _read_delimited(path, "\t")
     except pa.ArrowInvalid:
         return _read_delimited(path, "\t", quote_char=False)
     for column in content.columns:
-        if pc.any(pc.match_substring(column, "\t")).as_py():
+        if pc.any(pc.match_substring_regex(column, _TAB_AND_LINE_END)).as_py():
             return _read_delimited(path, "\t", quote_char=False)
     return content
 

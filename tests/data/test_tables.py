@@ -46,6 +46,17 @@ def test_tsv_quotes_that_do_not_close_swallow_no_rows(tmp_path):
     assert found["label"] == ["x", "y", "z", "w"]
 
 
+def test_tsv_quotes_may_hold_tabs(tmp_path):
+    found = table_of(tmp_path / "a.tsv", 'text\tlabel\n"a\tb"\tx\nc\ty\n')
+    assert found == {"text": ["a\tb", "c"], "label": ["x", "y"]}
+
+
+def test_a_malformed_row_among_those_that_a_tsv_quote_swallowed_is_refused(tmp_path):
+    (tmp_path / "a.tsv").write_text('text\tlabel\n"open\tx\na\tb\tc\nend"\tz\n')
+    with pytest.raises(DataError, match=r"Expected 2 columns, got 3"):
+        read_table(tmp_path / "a.tsv")
+
+
 def test_jsonl_keeps_types_and_fills_missing_keys(tmp_path):
     found = table_of(tmp_path / "a.jsonl", '{"text": "a", "label": 1}\n\n{"text": "b", "more": true}\n')
     assert found == {"text": ["a", "b"], "label": [1, None], "more": [None, True]}
