@@ -87,8 +87,9 @@ def choose_columns(
     for name, option in ((spec.target, "--target"), (spec.group, "--group"), (spec.input, "--set data.input")):
         if name is not None:
             _require(table, name, option)
-            _refuse_objects(table, name)
-    target = spec.target or (_find_target(table, spec) if needs_target else _likely_target(table))
+            if needs_target or name != spec.target:
+                _refuse_objects(table, name)
+    target = spec.target or (_find_target(table, spec) if needs_target else _likely_target(table, spec))
     kinds = {name: kind for name in table.content.column_names if (kind := column_kind(table, name)) is not None}
     if spec.input is not None:
         if spec.input == target:
@@ -183,8 +184,9 @@ def _refuse_objects(table: Table, name: str) -> None:
         )
 
 
-def _likely_target(table: Table) -> str | None:
-    found = [name for name in table.content.column_names if name.lower() in TARGET_NAMES]
+def _likely_target(table: Table, spec: DataSpec) -> str | None:
+    names = [name for name in table.content.column_names if name != spec.input]
+    found = [name for name in names if name.lower() in TARGET_NAMES]
     return found[0] if len(found) == 1 else None
 
 

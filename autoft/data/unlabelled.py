@@ -1,5 +1,6 @@
 """Inputs to predict: files, folders, tables, objects in memory, or texts line by line."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,8 @@ def _of_path(path: Path, kind: str, own: _Own) -> list[Place]:
 
 def _of_table(table: Table, kind: str, own: _Own, name: str) -> list[Place]:
     columns = model_columns(table, kind, column=own.column, target=own.target, needs_target=False)
-    part = part_of(table, columns, None, f"{name} row ".lstrip())
+    unlabelled = dataclasses.replace(columns, target=None)  # what predicts needs no labels, whatever the column holds
+    part = part_of(table, unlabelled, None, f"{name} row ".lstrip())
     return [Place(row, part.inputs, index) for index, row in enumerate(part.names)]
 
 

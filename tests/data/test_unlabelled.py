@@ -83,6 +83,18 @@ def test_the_target_of_the_training_is_no_input(tmp_path):
     assert read([str(tmp_path / "a.csv")], "text", target="mood")[1] == ["fine", "poor"]
 
 
+@pytest.mark.parametrize("target", [None, "labels"])
+@pytest.mark.parametrize("values", [[[index] for index in range(30)], [index / 7 for index in range(30)], [object()] * 30])
+def test_a_column_that_is_no_target_hinders_no_prediction(target, values):
+    frame = pd.DataFrame({"text": ["a"] * 30, "labels": values})
+    assert read(frame, "text", target=target)[1] == ["a"] * 30
+
+
+def test_the_input_of_the_training_may_be_called_like_a_target():
+    frame = pd.DataFrame({"category": ["a", "b"]})
+    assert read(frame, "text", column="category", target="mood")[1] == ["a", "b"]
+
+
 def test_columns_among_which_the_training_does_not_tell_are_named(tmp_path):
     (tmp_path / "a.csv").write_text("one,two\nx,y\n")
     with pytest.raises(DataError, match=r"the input: one, two\? Say it with a column called 'plot', as in "):
