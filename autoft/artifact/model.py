@@ -187,7 +187,8 @@ class Model:
             kind=self.input_kind,
             labels=self.labels,
             column=spec.get("input"),
-            target=target or spec.get("target"),
+            target=target,
+            trained_target=spec.get("target"),
         )
         names = all_quality_metrics(self.config.metrics)
         report: Json = evaluation.report(names, targets, self.probabilities(rows), self.labels, seed=seed)

@@ -109,6 +109,10 @@ def evaluate(
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="A folder of class folders, or a table with the model's target.")
     ],
+    target: Annotated[
+        str | None,
+        options.valued("COL", "Column with the labels, for tables.", options.DATA, "the one of the training"),
+    ] = None,
     form: Annotated[
         Literal["table", "json"],
         typer.Option(
@@ -124,7 +128,7 @@ def evaluate(
     from autoft import api
 
     with warnings.catch_warnings(record=True) as caught:
-        report = api.load(bundle).evaluate(data)
+        report = api.load(bundle).evaluate(data, target=target)
     for warning in caught:
         say(str(warning.message))
     if form == "json":

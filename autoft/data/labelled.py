@@ -17,7 +17,13 @@ from autoft.data.unlabelled import LazyInputs, Place
 
 
 def read_evaluation_data(
-    data: Any, *, kind: str, labels: Sequence[str], column: str | None = None, target: str | None = None
+    data: Any,
+    *,
+    kind: str,
+    labels: Sequence[str],
+    column: str | None = None,
+    target: str | None = None,
+    trained_target: str | None = None,
 ) -> tuple[LazyInputs, np.ndarray[Any, np.dtype[np.int64]]]:
     """Return the usable inputs of labelled data, read on demand, and their places in `labels`.
 
@@ -28,13 +34,14 @@ def read_evaluation_data(
         kind: What the model takes: "image" or "text".
         labels: The model's labels.
         column: Column that the model was trained on, for tables; taken where it is there.
-        target: Column with the labels, for tables; None: found by its name.
+        target: Column with the labels that the person names, for tables; None: `trained_target`.
+        trained_target: Column with the labels of the training, for tables; None: found by its name.
 
     Raises:
-        DataError: If the data cannot be read, or have labels that the model does not know.
+        DataError: If the data cannot be read, have no such column, or have labels that the model does not know.
     """
     where = describe_source(data, "the data")
-    part = _only_part(data, where, kind, column, target)
+    part = _only_part(data, where, kind, column=column, target=target, trained_target=trained_target)
     sifted = sift({"train": part}, where)
     places = {label: place for place, label in enumerate(labels)}
     unknown = {row.label for row in sifted.rows} - set(places)
@@ -51,7 +58,9 @@ def read_evaluation_data(
     return inputs, np.asarray([places[row.label] for row in sifted.rows], dtype=np.int64)
 
 
-def _only_part(data: Any, where: str, kind: str, column: str | None, target: str | None) -> Part:
+def _only_part(
+    data: Any, where: str, kind: str, *, column: str | None, target: str | None, trained_target: str | None
+) -> Part:
     opened = open_source(data, "the data")
     names = list(opened.parts) if isinstance(opened, Folder) else list(opened)
     if len(names) > 1 or (isinstance(opened, Folder) and opened.has_splits):
@@ -59,7 +68,9 @@ def _only_part(data: Any, where: str, kind: str, column: str | None, target: str
     if isinstance(opened, Folder):
         if kind == "text":
             raise DataError(f"The model takes texts; '{where}' is a folder of pictures.")
+        if target is not None:
+            raise DataError(f"--target {target} names a column, but '{where}' is a folder of pictures, not a table.")
         return opened.parts["train"]
     table = opened[names[0]]
-    columns = model_columns(table, kind, column=column, target=target, needs_target=True)
+    columns = model_columns(table, kind, column=column, target=target or trained_target, needs_target=True)
     return part_of(table, columns, None, "row ")

@@ -135,6 +135,22 @@ def test_an_evaluation_as_a_table_shows_metrics_classes_and_confusion(
     assert lines[-1] == "6 rows"
 
 
+def test_an_evaluation_takes_another_target_than_that_of_the_training(
+    bundle: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "new.csv"
+    table.write_text(f"file,colour\n{pictures}/blue/0.png,blue\n{pictures}/red/0.png,red\n")
+    assert main(["evaluate", bundle, str(table)]) == 2
+    assert "has no column 'label' (--target). Its columns: file, colour." in capsys.readouterr().err
+    assert main(["evaluate", bundle, str(table), "--target", "colour", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_rows"] == 2
+
+
+def test_a_target_for_a_folder_is_refused(bundle: str, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", bundle, str(pictures), "--target", "colour"]) == 2
+    assert "--target colour names a column, but" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(tmp_path), "x.png"]) == 2
     assert "is no bundle" in capsys.readouterr().err
