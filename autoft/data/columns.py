@@ -252,7 +252,20 @@ def _inputs(table: Table, columns: Columns) -> Inputs:
 
 
 def _plain(column: Any) -> Any:
-    return column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
+    """Return a column without its dictionary; intervals and periods, as `pandas.cut` makes them, as their texts."""
+    if not types.is_dictionary(column.type):
+        return pa.chunked_array([_spelled(column)]) if _is_spelled(column.type) else column
+    if not _is_spelled(column.type.value_type):
+        return column.cast(column.type.value_type)
+    return pa.chunked_array([_spelled(chunk.dictionary).take(chunk.indices) for chunk in column.chunks])
+
+
+def _is_spelled(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name in {"pandas.interval", "pandas.period"}
+
+
+def _spelled(values: Any) -> Any:
+    return pa.array(values.to_pandas().map(str, na_action="ignore"), pa.large_string(), from_pandas=True)
 
 
 def _values(column: Any) -> Iterable[Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from autoft.core.configs import DataSpec
 from autoft.core.errors import DataError
-from autoft.data.columns import Columns, choose_columns, column_kind, labels_of
+from autoft.data.columns import Columns, choose_columns, column_kind, labels_of, part_of
 from autoft.data.tables import from_memory, read_table
 
 
@@ -135,6 +135,39 @@ def test_categories_are_texts():
     table = from_memory(pd.DataFrame({"text": ["a b", "c"], "label": pd.Categorical(["x", "y"])}), "frame")
     assert labels_of(table, "label") == ["x", "y"]
     assert chosen(table).input == "text"
+
+
+def test_numbers_cut_into_intervals_are_labels():
+    cut = pd.cut(pd.Series([0.5, 1.5, None, 3.0]), [0, 1, 2])
+    assert labels_of(memory(label=cut), "label") == ["(0, 1]", "(1, 2]", None, None]
+
+
+def test_intervals_are_labels():
+    intervals = pd.Series(pd.arrays.IntervalArray.from_breaks([0.0, 0.5, 1.0]))
+    assert labels_of(memory(label=intervals), "label") == ["(0.0, 0.5]", "(0.5, 1.0]"]
+
+
+def test_numbers_cut_into_quantiles_are_labels():
+    cut = pd.qcut(pd.Series([1.0, 2.0, 3.0, 4.0]), 2)
+    assert labels_of(memory(label=cut), "label") == ["(0.999, 2.5]", "(0.999, 2.5]", "(2.5, 4.0]", "(2.5, 4.0]"]
+
+
+def test_periods_are_labels():
+    periods = pd.Series(pd.PeriodIndex(["2020-01", None, "2020-02"], freq="M"))
+    for values in (periods, periods.astype("category")):
+        assert labels_of(memory(label=values), "label") == ["2020-01", None, "2020-02"]
+
+
+def test_intervals_are_no_input_and_may_be_a_group():
+    cut = pd.cut(pd.Series([1.0, 2.0, None]), [0, 1, 2])
+    table = memory(review=["a b", "c", "d"], size=cut, label=["x", "y", "x"])
+    assert chosen(table).input == "review"
+    assert part_of(table, chosen(table), "size", "row ").groups == ["(0, 1]", "(1, 2]", None]
+
+
+def test_categories_of_numbers_keep_their_type():
+    table = memory(label=pd.Categorical([2.0, None, 1.0]))
+    assert labels_of(table, "label") == ["2", None, "1"]
 
 
 @pytest.mark.parametrize(
