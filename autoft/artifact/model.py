@@ -91,7 +91,7 @@ class Model:
 
         Args:
             inputs: Texts, or paths or contents (bytes) of pictures: one or a sequence; a folder or table's path;
-                a DataFrame.
+                a DataFrame. Strings in a sequence are texts to a model of texts; there, give a `Path` for a file.
 
         Raises:
             DataError: If an input cannot be read; names it.

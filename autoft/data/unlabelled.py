@@ -90,8 +90,9 @@ def read_inputs(
     """Return the names of inputs to predict, and the inputs themselves: texts, or pictures' bytes read on demand.
 
     A folder stands for all pictures (or text files) below it, a text file for its lines, a table for its rows, with
-    the input column found as for training; blank lines are left out. In Python a string given to a model of texts is
-    a text, unless it is called like a table or text file, or a folder is there; on a command line it is a path.
+    the input column found as for training; blank lines are left out. On a command line a string is a path. In Python
+    the strings of a sequence given to a model of texts are texts; one alone is a path where it is called like a table
+    or text file, or a folder is there. A `Path` is always a path.
 
     Args:
         inputs: One input or a sequence: paths, texts, contents of pictures as bytes; or a DataFrame, a pyarrow.Table
@@ -107,10 +108,10 @@ def read_inputs(
     own = _Own(column, target)
     found = _of_object(inputs, kind, own)
     if found is None:
-        single = isinstance(inputs, str | bytes | Path) or not isinstance(inputs, Iterable)
+        alone = isinstance(inputs, str | bytes | Path) or not isinstance(inputs, Iterable)
         found = []
-        for number, one in enumerate([inputs] if single else inputs, start=1):
-            found += _of_one(one, number, kind, stdin, own)
+        for number, one in enumerate([inputs] if alone else inputs, start=1):
+            found += _of_one(one, number, kind, stdin, own, alone=alone)
     if not found:
         raise DataError(f"There is no {_word(kind)} to predict.")
     return [place.name for place in found], LazyInputs(found)
@@ -126,7 +127,7 @@ def _of_object(data: Any, kind: str, own: _Own) -> list[Place] | None:
     return None if table is None else _of_table(table, kind, own, "")
 
 
-def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, own: _Own) -> list[Place]:
+def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, own: _Own, *, alone: bool) -> list[Place]:
     if isinstance(one, bytes):
         if kind == "text":
             raise DataError("Bytes are no text; decode them first.")
@@ -135,7 +136,7 @@ def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, own: 
         raise DataError(f"A {type(one).__name__} is no {_word(kind)} to predict; give a path{_or_what(kind)}.")
     if stdin is not None and str(one) == STDIN:
         found = _of_stdin(stdin, kind)
-    elif kind == "text" and stdin is None and isinstance(one, str) and not _is_place(one):
+    elif kind == "text" and stdin is None and isinstance(one, str) and not (alone and _is_place(one)):
         _refuse_blank(one, number)
         return [Place(one if len(one) <= _SHOWN else f"{one[: _SHOWN - 3]}...", Held([one]), 0)]
     else:
@@ -203,7 +204,7 @@ def _of_lines(lines: Iterable[str], name: str, kind: str) -> list[Place]:
 
 
 def _is_place(text: str) -> bool:
-    """Return whether a string given to a model of texts means a file or folder."""
+    """Return whether a string that is given alone to a model of texts means a file or folder."""
     if "\n" in text:
         return False
     if text.lower().endswith((*TABLE_ENDINGS, *TEXT_ENDINGS)):

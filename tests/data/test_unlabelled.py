@@ -61,30 +61,57 @@ def test_a_string_called_like_a_table_is_a_path():
         read_inputs("none.csv", "text")
 
 
+@pytest.mark.parametrize("text", [".", "docs", "see notes.txt", "rows.csv"])
+def test_strings_of_a_list_are_texts_whatever_lies_there(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("one\n")
+    (tmp_path / "rows.csv").write_text("text\none\n")
+    assert read([text, "fine"], "text") == ([text, "fine"], [text, "fine"])
+
+
+def test_a_string_alone_is_a_place_where_a_folder_or_table_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("one\n")
+    (tmp_path / "rows.csv").write_text("text\none\n")
+    assert read("docs", "text")[1] == read("rows.csv", "text")[1] == ["one"]
+
+
+def test_strings_of_a_list_are_paths_of_pictures(tmp_path):
+    (tmp_path / "a.png").write_bytes(picture(0))
+    assert read([str(tmp_path / "a.png")], "image")[1] == [picture(0)]
+
+
+def test_words_on_a_command_line_are_paths(tmp_path):
+    (tmp_path / "a.csv").write_text("text\none\n")
+    assert read([str(tmp_path / "a.csv")], "text", stdin=io.StringIO())[1] == ["one"]
+
+
 def test_a_table_needs_no_target(tmp_path):
     (tmp_path / "a.csv").write_text("text,score\nfine,1\npoor,2\n")
-    assert read([str(tmp_path / "a.csv")], "text") == (["a.csv row 1", "a.csv row 2"], ["fine", "poor"])
+    assert read([tmp_path / "a.csv"], "text") == (["a.csv row 1", "a.csv row 2"], ["fine", "poor"])
 
 
 def test_the_target_of_a_labelled_table_is_left_out(tmp_path):
     (tmp_path / "a.csv").write_text("review,label\nfine,good\npoor,bad\n")
-    assert read([str(tmp_path / "a.csv")], "text")[1] == ["fine", "poor"]
+    assert read([tmp_path / "a.csv"], "text")[1] == ["fine", "poor"]
 
 
 def test_the_column_of_the_training_is_taken_where_a_table_has_it(tmp_path):
     (tmp_path / "a.csv").write_text("title,plot\nx,fine\n")
     (tmp_path / "b.csv").write_text("text\npoor\n")
-    files = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     assert read(files, "text", column="plot")[1] == ["fine", "poor"]
 
 
 def test_the_target_of_the_training_is_no_input(tmp_path):
     (tmp_path / "a.csv").write_text("review,mood\nfine,good\npoor,bad\n")
-    assert read([str(tmp_path / "a.csv")], "text", target="mood")[1] == ["fine", "poor"]
+    assert read([tmp_path / "a.csv"], "text", target="mood")[1] == ["fine", "poor"]
 
 
 @pytest.mark.parametrize("target", [None, "labels"])
-@pytest.mark.parametrize("values", [[[index] for index in range(30)], [index / 7 for index in range(30)], [object()] * 30])
+@pytest.mark.parametrize("values", [[[1]] * 30, [index / 7 for index in range(30)], [object()] * 30])
 def test_a_column_that_is_no_target_hinders_no_prediction(target, values):
     frame = pd.DataFrame({"text": ["a"] * 30, "labels": values})
     assert read(frame, "text", target=target)[1] == ["a"] * 30
@@ -98,7 +125,7 @@ def test_the_input_of_the_training_may_be_called_like_a_target():
 def test_columns_among_which_the_training_does_not_tell_are_named(tmp_path):
     (tmp_path / "a.csv").write_text("one,two\nx,y\n")
     with pytest.raises(DataError, match=r"the input: one, two\? Say it with a column called 'plot', as in "):
-        read_inputs([str(tmp_path / "a.csv")], "text", column="plot")
+        read_inputs([tmp_path / "a.csv"], "text", column="plot")
 
 
 def test_paths_in_a_table_are_pictures(tmp_path):
