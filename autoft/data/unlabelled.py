@@ -76,7 +76,7 @@ class LazyInputs(Sequence[str | bytes]):
         try:
             return found.inputs.read(found.index)
         except DataError as error:
-            raise DataError(f"'{found.name}' cannot be used: {error}.") from error
+            raise DataError(f"'{found.name}' cannot be used: {spelled(str(error))}.") from error
 
 
 def read_inputs(

@@ -152,6 +152,13 @@ def test_a_bad_input_is_named_when_it_is_read(tmp_path):
         found[1]
 
 
+def test_a_bad_input_may_have_a_name_that_is_not_utf8(tmp_path):
+    (tmp_path / "\udce9.jpg").symlink_to("gone")
+    _, found = read_inputs([tmp_path], "image")
+    with pytest.raises(DataError, match=r"/\?.jpg' cannot be used: there is no file '.*/\?.jpg'"):
+        found[0]
+
+
 def test_a_pipe_in_a_folder_is_named_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.jpg")
     _, found = read_inputs([tmp_path], "image")
