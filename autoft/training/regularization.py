@@ -18,8 +18,12 @@ Embed = Callable[[Tensor], Tensor]
 Forward = Callable[[Embed | None], Tensor]
 """From what happens to the embeddings to fresh logits (B, C), float32, of one batch: each call has a new dropout."""
 
-Regularization = Callable[[Forward, Loss, Tensor], Tensor]
-"""From forward pass, loss and targets, int64 (B,) or probabilities (B, C), to the scalar to call `backward` on."""
+Regularization = Callable[[Forward, Loss, Tensor, float | Tensor], Tensor]
+"""From forward pass, loss, targets, int64 (B,) or probabilities (B, C), and a scale to the scalar to go back from.
+
+The scale is what a plain mean over the rows counts beside the loss, whose rows may have the weights of their classes:
+of pieces of an update, each with its part of the weights, the plain mean would else be another than of all rows.
+"""
 
 
 def build_regularization(config: Mapping[str, Any]) -> Regularization | None:
@@ -47,9 +51,9 @@ def r_drop(config: Mapping[str, Any]) -> Regularization:
     """
     alpha = float(config["alpha"])
 
-    def regularize(forward: Forward, loss: Loss, targets: Tensor) -> Tensor:
+    def regularize(forward: Forward, loss: Loss, targets: Tensor, scale: float | Tensor) -> Tensor:
         first, second = forward(None), forward(None)
-        return (loss(first, targets) + loss(second, targets)) / 2 + alpha * divergence(first, second)
+        return (loss(first, targets) + loss(second, targets)) / 2 + alpha * scale * divergence(first, second)
 
     return regularize
 
@@ -75,7 +79,7 @@ def fgm(config: Mapping[str, Any]) -> Regularization:
     """
     epsilon = float(config["epsilon"])
 
-    def regularize(forward: Forward, loss: Loss, targets: Tensor) -> Tensor:
+    def regularize(forward: Forward, loss: Loss, targets: Tensor, _scale: float | Tensor) -> Tensor:
         seen: list[Tensor] = []
 
         def see(embeddings_BLE: Tensor) -> Tensor:

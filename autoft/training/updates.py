@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -36,6 +37,15 @@ from autoft.training.workbench import Workbench
 
 CHECK_EVERY = 16
 """Updates between looks at the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The rows of an update."""
+
+    num_rows: int
+    weight: float | Tensor
+    """What they weigh together in the mean of the loss."""
 
 
 class Updates:
@@ -210,7 +220,8 @@ class Updates:
         )
         if isinstance(self.optimizer, SAM) or self._class_weights is not None:
             prepared = list(prepared)
-        whole = float(num_rows) if self._class_weights is None else sum(map(self._weight, prepared))
+        weight = float(num_rows) if self._class_weights is None else sum(map(self._weight, prepared))
+        whole = Whole(num_rows, weight)
         loss = self._backward(prepared, whole) * num_rows
         if isinstance(self.optimizer, SAM):
             with self.optimizer.perturbed(), kept_statistics(self.bench.network):
@@ -261,14 +272,14 @@ class Updates:
         batch = self.batches.load(next(self.batches.deal(1)))[0]
         prepared = self.batches.prepare(batch, draws, 1).cut(self.bench.execution.micro_batch)[0]
         try:
-            self._passes([prepared], self._weight(prepared))
+            self._passes([prepared], Whole(len(prepared.targets), self._weight(prepared)))
         finally:
             self._forward = before
             self.optimizer.zero_grad(set_to_none=True)
             rewinder.rewind()
 
-    def _backward(self, batches: Iterable[Prepared], whole: float | Tensor) -> Tensor:
-        """Add the gradients of the mean loss of all rows, which weigh `whole` together, and return that mean.
+    def _backward(self, batches: Iterable[Prepared], whole: Whole) -> Tensor:
+        """Add the gradients of the mean loss of all rows, and return that mean.
 
         In a group each process goes through its rows, and then all have the same gradients.
 
@@ -301,13 +312,14 @@ class Updates:
             if rows.stop > rows.start:
                 yield batch.of_rows(rows, bench.backbone.embeddings)
 
-    def _passes(self, batches: Iterable[Prepared], whole: float | Tensor) -> Tensor:
-        """Add the gradients of the mean loss of these rows, of all that weigh `whole`, and return their part of it."""
+    def _passes(self, batches: Iterable[Prepared], whole: Whole) -> Tensor:
+        """Add the gradients of the mean loss of these rows of the whole, and return their part of it."""
         total = torch.zeros((), device=self.bench.execution.torch_device)
         computes_again = self.bench.execution.gradient_checkpointing
         for batch in batches:
             self._watch.mark("data")
-            loss = self._loss_of(batch) * (self._weight(batch) / whole)
+            part = self._weight(batch) / whole.weight
+            loss = self._loss_of(batch, len(batch.targets) / whole.num_rows / part) * part
             # Batch norms see what is computed again a second time.
             with kept_statistics(self.bench.network) if computes_again else nullcontext():
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -322,7 +334,8 @@ class Updates:
             return float(len(batch.targets))
         return (as_probabilities(batch.targets, self._num_classes) @ self._class_weights).sum()
 
-    def _loss_of(self, batch: Prepared) -> Tensor:
+    def _loss_of(self, batch: Prepared, scale: float | Tensor) -> Tensor:
+        """Return the loss of a batch, in which plain means over its rows count `scale` times."""
         bench = self.bench
 
         def forward(embed: Embed | None) -> Tensor:
@@ -335,7 +348,7 @@ class Updates:
 
         if self._regularization is None:
             return self._loss(forward(None), batch.targets)
-        return self._regularization(forward, self._loss, batch.targets)
+        return self._regularization(forward, self._loss, batch.targets, scale)
 
     def _clip(self) -> None:
         if (largest := self._recipe["clip_value"]) is not None:

@@ -40,7 +40,9 @@ def test_unknown_regularization_is_refused_with_the_nearest():
 def test_r_drop_is_the_mean_loss_and_the_mean_divergence_of_two_passes():
     passes = [torch.tensor([[math.log(3), 0.0]]), torch.tensor([[0.0, 0.0]])]
     drawn = iter(passes)
-    found = build_regularization({"name": "r_drop", "alpha": 0.7})(lambda embed: next(drawn), loss, torch.tensor([0]))
+    found = build_regularization({"name": "r_drop", "alpha": 0.7})(
+        lambda embed: next(drawn), loss, torch.tensor([0]), 1.0
+    )
     # p = (3/4, 1/4), q = (1/2, 1/2).
     there = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
     back = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
@@ -58,11 +60,32 @@ def test_divergence_is_torchs_in_both_directions():
     assert divergence(first, first).item() == 0
 
 
+def test_r_drop_of_pieces_is_that_of_all_rows_whatever_their_classes_weigh():
+    passes = torch.randn(2, 8, 3, generator=torch.Generator().manual_seed(0))
+    targets, weights = torch.tensor([0, 0, 0, 0, 0, 1, 2, 2]), torch.tensor([0.5, 3.0, 1.0])
+    regularize = build_regularization({"name": "r_drop", "alpha": 2.0})
+
+    def part_of(rows, scale):
+        drawn = iter(passes[:, rows])
+
+        def weighted(logits, targets):
+            return nn.functional.cross_entropy(logits, targets, weight=weights)
+
+        return regularize(lambda embed: next(drawn), weighted, targets[rows], scale)
+
+    whole = part_of(slice(0, 8), 1.0)
+    parts = 0.0
+    for rows in (slice(0, 3), slice(3, 8)):
+        part = weights[targets[rows]].sum() / weights[targets].sum()
+        parts += part * part_of(rows, len(targets[rows]) / 8 / part)
+    assert parts.item() == pytest.approx(whole.item(), rel=1e-6)
+
+
 def test_r_drop_takes_mixed_labels_and_its_gradient_reaches_both_passes():
     passes = [torch.randn(2, 2, requires_grad=True) for _ in range(2)]
     drawn = iter(passes)
     regularize = build_regularization({"name": "r_drop", "alpha": 1.0})
-    regularize(lambda embed: next(drawn), loss, torch.tensor([[0.3, 0.7], [1.0, 0.0]])).backward()
+    regularize(lambda embed: next(drawn), loss, torch.tensor([[0.3, 0.7], [1.0, 0.0]]), 1.0).backward()
     assert all(one.grad.abs().sum() > 0 for one in passes)
 
 
@@ -77,7 +100,7 @@ def test_fgm_adds_the_loss_at_embeddings_moved_by_epsilon_along_each_rows_gradie
 
         return forward(watch)
 
-    found = build_regularization({"name": "fgm", "epsilon": 0.5})(watched, loss, TARGETS)
+    found = build_regularization({"name": "fgm", "epsilon": 0.5})(watched, loss, TARGETS, 1.0)
     move = moved["to"] - moved["from"]
     leaf = embeddings(IDS).detach().requires_grad_()
     loss(forward(lambda states: leaf), TARGETS).backward()
@@ -91,7 +114,7 @@ def test_fgm_adds_the_loss_at_embeddings_moved_by_epsilon_along_each_rows_gradie
 
 def test_fgms_move_is_a_constant_for_the_gradient():
     embeddings, head, forward = classifier()
-    build_regularization({"name": "fgm", "epsilon": 0.5})(forward, loss, TARGETS).backward()
+    build_regularization({"name": "fgm", "epsilon": 0.5})(forward, loss, TARGETS, 1.0).backward()
     found = [embeddings.weight.grad.clone(), head.weight.grad.clone()]
     embeddings.zero_grad()
     head.zero_grad()
@@ -105,14 +128,14 @@ def test_fgms_move_is_a_constant_for_the_gradient():
 
 def test_fgm_leaves_no_gradient_before_backward_is_called():
     embeddings, head, forward = classifier()
-    build_regularization({"name": "fgm", "epsilon": 0.5})(forward, loss, TARGETS)
+    build_regularization({"name": "fgm", "epsilon": 0.5})(forward, loss, TARGETS, 1.0)
     assert embeddings.weight.grad is None
     assert head.weight.grad is None
 
 
 def test_fgm_moves_frozen_embeddings_too():
     embeddings, head, forward = classifier(is_frozen=True)
-    found = build_regularization({"name": "fgm", "epsilon": 0.5})(forward, loss, TARGETS)
+    found = build_regularization({"name": "fgm", "epsilon": 0.5})(forward, loss, TARGETS, 1.0)
     found.backward()
     assert found > 2 * loss(forward(None), TARGETS)
     assert embeddings.weight.grad is None
@@ -122,7 +145,7 @@ def test_fgm_moves_frozen_embeddings_too():
 def test_fgm_without_embeddings_is_refused():
     head = nn.Linear(3, 2)
     with pytest.raises(ConfigError, match="fgm moves the embeddings"):
-        build_regularization({"name": "fgm", "epsilon": 0.5})(lambda embed: head(torch.ones(2, 3)), loss, TARGETS)
+        build_regularization({"name": "fgm", "epsilon": 0.5})(lambda embed: head(torch.ones(2, 3)), loss, TARGETS, 1.0)
 
 
 def test_a_gradient_of_nothing_moves_nothing_and_half_precision_stays():
