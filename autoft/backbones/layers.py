@@ -23,12 +23,21 @@ _UNDECAYED = re.compile(rf"(?:.*\.)?(?:{_POSITIONS}|{_RELATIVE}|{_TOKENS})(?:\.w
 
 
 def timm_groups(module: nn.Module) -> LayerGroups:
-    """Return the groups of a timm model by its own `group_matcher`, as timm's layer-wise decay does."""
+    """Return the groups of a timm model by its own `group_matcher`, as timm's layer-wise decay does.
+
+    Norms that follow the layers, and that no pattern of it names, timm counts to the classifier, which is not here:
+    they belong to the last layer, as in `groups_by_name`.
+    """
     matcher: Any = getattr(module, "group_matcher", None)
     if matcher is None:
         return groups_by_name(module.named_parameters(), nested=True)
-    depths: Mapping[str, int] = group_parameters(module, matcher(coarse=False), reverse=True)
-    return _collected(module.named_parameters(), {name: (depth, "") for name, depth in depths.items()})
+    depths: dict[str, int] = group_parameters(module, matcher(coarse=False), reverse=True)
+    titles = dict.fromkeys(depths.values(), "")
+    last = max(depths.values(), default=0)
+    if last and all(parameter.ndim <= 1 for name, parameter in module.named_parameters() if depths[name] == last):
+        titles[last - 1] = _common([name for name, depth in depths.items() if depth == last - 1])
+        depths = {name: min(depth, last - 1) for name, depth in depths.items()}
+    return _collected(module.named_parameters(), {name: (depth, titles[depth]) for name, depth in depths.items()})
 
 
 def groups_by_name(named_parameters: Iterable[tuple[str, nn.Parameter]], *, nested: bool) -> LayerGroups:

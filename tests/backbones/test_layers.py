@@ -1,10 +1,11 @@
-"""Layer groups of Hugging Face encoders: what all layers read is the first's, what follows the layers the last's."""
+"""Layer groups of encoders: what all layers read is the first's, what follows the layers the last's."""
 
 import pytest
+import timm
 import torch
 from transformers import AutoModel, DebertaV2Config, ModernBertConfig, MPNetConfig, PretrainedConfig, ViTConfig
 
-from autoft.backbones.layers import groups_by_name
+from autoft.backbones.layers import groups_by_name, timm_groups
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -50,3 +51,27 @@ def test_a_norm_after_the_layers_belongs_to_the_last_of_them(config: PretrainedC
     assert title.endswith(last)
     assert norm in names
     assert any(name.startswith(f"{title}.") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_groups", "last", "norm"),
+    [
+        ("convnext_tiny", 19, "stages.3.blocks.2", "head.norm.weight"),
+        ("beit_base_patch16_224", 13, "blocks.11", "fc_norm.weight"),
+        ("eva02_tiny_patch14_224", 13, "blocks.11", "fc_norm.weight"),
+        ("vit_small_patch16_224", 13, "blocks.11", "norm.weight"),
+    ],
+)
+def test_a_norm_that_timm_counts_to_the_classifier_belongs_to_the_last_layer(
+    name: str, num_groups: int, last: str, norm: str
+) -> None:
+    with torch.device("meta"):
+        module = timm.create_model(name, num_classes=0)
+    name_of = {id(parameter): name for name, parameter in module.named_parameters()}
+    found = timm_groups(module)
+    assert len(found) == num_groups
+    title, members = found[-1]
+    names = [name_of[id(parameter)] for parameter in members]
+    assert norm in names
+    assert any(name.startswith(f"{last}.") for name in names)
+    assert title in (last, "output")
