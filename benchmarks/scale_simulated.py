@@ -10,8 +10,9 @@ from pyarrow import fs
 
 from autoft.core.configs import EpochResult
 from autoft.core.jsonable import digest
+from autoft.core.rewriter import Rewriter
 from autoft.core.seeds import generator
-from autoft.core.storage import Rewriter, Store
+from autoft.core.storage import Store
 from autoft.engine.job import Job, Report
 
 NUM_EPOCHS = 27

@@ -62,7 +62,7 @@ def _show(run: str, *, top: int | None, sort: str | None, form: options.Format) 
 
 @contextmanager
 def _in_haste() -> Iterator[None]:
-    """Look for no cycles and keep freed memory meanwhile: of a large record, either takes a sixth of the time."""
+    """Look for no cycles and keep freed memory meanwhile: over a large record either takes time."""
     keep_freed_memory()
     was_enabled = gc.isenabled()
     gc.disable()

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from autoft.core.jsonable import Json
-from autoft.core.storage import Rewriter, Store
+from autoft.core.rewriter import Rewriter
+from autoft.core.storage import Store
 from autoft.core.tensorfile import first_part, read_about
 
 _DTYPES = {

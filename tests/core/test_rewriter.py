@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autoft.core.storage import Rewriter, Store
+from autoft.core.rewriter import Rewriter
+from autoft.core.storage import Store
 from tests.kills import is_killed
 
 
