@@ -22,6 +22,7 @@ from autoft.core.cache import cache_folder
 from autoft.core.configs import ExecutionPolicy, TrialConfig
 from autoft.core.jsonable import Json
 from autoft.core.notebook import alone, read_note, write_note
+from autoft.training.depthwise import compile_graph
 from autoft.training.execution import Execution, learns, likeness
 from autoft.training.measuring import noted_seconds
 from autoft.training.memory import is_out_of_memory
@@ -196,7 +197,7 @@ def _compiled(network: nn.Module, execution: Execution, folder: Path) -> Forward
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     # Its helper processes would take cores that belong to other trials.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(execution.threads))
-    compiled = torch.compile(network)
+    compiled = torch.compile(network, backend=compile_graph)
 
     def forward(*inputs: Tensor) -> Tensor:
         for part in inputs:
