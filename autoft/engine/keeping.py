@@ -4,8 +4,10 @@ from autoft.core.storage import Store
 from autoft.engine.ledger import Ledger
 
 FOLDER = "checkpoints"
-LAST = ("last.safetensors", "former.safetensors")
+LAST = "last.safetensors"
 """The state to go on from."""
+FORMER = "former.safetensors"
+"""What a state on a disk may share its weights with."""
 BUNDLE = "best"
 MANY = 16
 """So many trials end at least between two looks at the list of folders, and a trial for so many of a longer list."""
@@ -22,6 +24,7 @@ class Pruner:
     def __init__(self, store: Store, ledger: Ledger, *, keep: int) -> None:
         """Prune the run in the folder `store`, in which `keep` trials stay."""
         self._store, self._ledger, self._keep = store, ledger, keep
+        self._state = (LAST, FORMER) if store.is_local else (LAST,)
         self._needed: set[str] = set()
         self._trimmed: set[str] = set()
         self._num_seen = 0
@@ -41,7 +44,7 @@ class Pruner:
         for trial in sorted(there - needed):
             self._store.delete_folder(f"{FOLDER}/{trial}")
         for trial in sorted(set(leading) - self._trimmed):
-            self._store.delete_files(*(f"{FOLDER}/{trial}/{name}" for name in LAST))
+            self._store.delete_files(*(f"{FOLDER}/{trial}/{name}" for name in self._state))
             self._trimmed.add(trial)
         self._num_seen += len(new)
         self._needed = needed

@@ -68,3 +68,27 @@ def test_in_a_large_search_what_ends_is_removed_at_once_and_what_is_written_afte
     short = s.start(4 * MANY)
     s.end(short, 0.0)
     assert short not in s.folders()
+
+
+def test_of_a_leading_trial_that_ends_the_state_to_go_on_from_is_removed(make_search, tmp_path):
+    s = Search(make_search(keep=1), Store.open(tmp_path))
+    trial = s.start(1)
+    s.store.write(f"checkpoints/{trial}/former.safetensors", b"{}")
+    s.end(trial, 0.5)
+    assert s.store.list(f"checkpoints/{trial}") == ["best.safetensors"]
+
+
+def test_a_store_is_asked_to_remove_only_what_it_may_hold(make_search, s3):
+    s = Search(make_search(keep=1), Store.open(s3.uri("run")))
+    trial = s.start(1)
+    with s3.counted() as requests:
+        s.end(trial, 0.5)
+    assert s.store.list(f"checkpoints/{trial}") == ["best.safetensors"]
+    # The list of folders; then pyarrow looks, removes, and leaves a mark of the folder.
+    folder = f"{s3.bucket}/run/checkpoints/{trial}"
+    assert [(request.method, request.path) for request in requests] == [
+        ("GET", s3.bucket),
+        ("HEAD", f"{folder}/last.safetensors"),
+        ("DELETE", f"{folder}/last.safetensors"),
+        ("PUT", folder),
+    ]
