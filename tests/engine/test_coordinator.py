@@ -364,14 +364,19 @@ def test_a_job_that_is_tried_again_knows_the_epochs_that_are_recorded(bench):
     assert b.coordinator.job("t0001").epochs_recorded == 1
 
 
-def test_after_the_time_is_up_a_trial_stops_at_its_next_epoch_and_can_be_taken_up_again(bench):
-    time = Time()
-    b = bench(slots=1, trials=5, epochs=4, seconds=100.0, time=time)
+def late(bench):
+    """Run a search until its time is up within the second of the four epochs of its first trial."""
+    b = bench(slots=1, trials=5, epochs=4, seconds=100.0, time=Time())
     b.jobs()
-    b.epoch("p01", 1, 0.5, "completed")
+    b.epoch("p01", 1, 0.4, "completed")
     b.jobs()
     assert b.epoch("t0001", 1, 0.5)
-    time.now = 120.0
+    b.time.now = 120.0
+    return b
+
+
+def test_after_the_time_is_up_a_trial_stops_at_its_next_epoch_and_can_be_taken_up_again(bench):
+    b = late(bench)
     assert not b.epoch("t0001", 2, 0.6)
     assert b.statuses()["t0001"] == ("paused", "the time is up")
     assert b.coordinator.next_job().kind == "final"
@@ -464,13 +469,7 @@ def test_a_winner_that_was_tested_is_not_tested_again(bench):
 
 
 def test_a_winner_that_was_trained_on_after_its_test_is_tested_again(bench):
-    time = Time()
-    b = bench(slots=1, trials=5, epochs=4, seconds=100.0, time=time)
-    b.jobs()
-    b.epoch("p01", 1, 0.4, "completed")
-    b.jobs()
-    assert b.epoch("t0001", 1, 0.5)
-    time.now = 120.0
+    b = late(bench)
     b.epoch("t0001", 2, 0.6)
     assert b.coordinator.next_job().kind == "final"
     b.coordinator.reported(Report(kind="final", trial="t0001", result={"test_accuracy": 0.9}))
