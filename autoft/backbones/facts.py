@@ -7,7 +7,6 @@ twenty minutes.
 
 import csv
 import logging
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +21,10 @@ from transformers import MODEL_MAPPING
 
 from autoft.backbones.backbone import watched_paths
 from autoft.backbones.layers import batch_norms, timm_groups
+from autoft.backbones.linears import block_linears
 from autoft.core.entries import backbones as tables
 from autoft.core.errors import first_line
 
-_ATTENTION = re.compile("attn|attention", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 _TRIED_DROP_PATH = 0.5
@@ -73,7 +72,7 @@ def measure(name: str) -> dict[str, str]:
     module = _built(name)
     with watched_paths(module) as called, FlopCounterMode(display=False) as counter:
         shape = _output(module)
-    linears = list(block_linears(module))
+    linears = block_linears(module)
     return {
         "parameters": str(sum(parameter.numel() for parameter in module.parameters())),
         "features": str(shape[0] if len(shape) == 3 else shape[-1]),
@@ -81,7 +80,7 @@ def measure(name: str) -> dict[str, str]:
         "drop_path": str(int(bool(called))),
         "groups": str(len(timm_groups(module))),
         "linears": str(len(linears)),
-        "attention_linears": str(sum(_ATTENTION.search(path) is not None for path in linears)),
+        "attention_linears": str(sum(linears.values())),
         "cls_token": str(int(_has_cls_token(module))),
         "batch_norms": str(len(batch_norms(module))),
         "gmacs": _billions(counter),
@@ -113,19 +112,6 @@ def _built(full: str) -> nn.Module:
 
 def _billions(counter: FlopCounterMode) -> str:
     return f"{counter.get_total_flops() / 2e9:.4g}"
-
-
-def block_linears(module: nn.Module) -> Iterator[str]:
-    """Yield the path of each linear layer in a numbered block, with the classes of what it stands in.
-
-    `blocks.0.attn.qkv` is yielded as `blocks:Sequential.0:Block.attn:Attention.qkv:Linear`.
-    """
-    for path, part in module.named_modules():
-        names = path.split(".")
-        if isinstance(part, nn.Linear) and any(name.isdigit() for name in names):
-            owners = [module.get_submodule(".".join(names[: end + 1])) for end in range(len(names))]
-            pairs = zip(names, owners, strict=True)
-            yield ".".join(f"{name}:{type(owner).__name__}" for name, owner in pairs)
 
 
 def _has_cls_token(module: nn.Module) -> bool:

@@ -30,7 +30,9 @@ def test_the_table_is_of_the_installed_timm() -> None:
     assert catalog.entry("backbone", "timm:resnet18").source == f"timm {timm.__version__}"
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "mobilenetv1_100", "test_vit", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vgg11", "mobilenetv1_100", "test_vit", "test_maxvit", "tf_efficientnet_lite0"]
+)
 def test_the_facts_are_those_of_the_model(name: str) -> None:
     from autoft.backbones.facts import measure
 
@@ -55,6 +57,7 @@ def test_a_layer_of_attention_and_one_of_the_block_are_counted_apart() -> None:
             "timm:vit_base_patch16_224",
             "timm:resnet18",
             "timm:mixer_s16_224",
+            "timm:maxvit_tiny_tf_224",
             "hf:google-bert/bert-base-cased",
         )
     }
@@ -62,6 +65,7 @@ def test_a_layer_of_attention_and_one_of_the_block_are_counted_apart() -> None:
         "timm:vit_base_patch16_224": (48, 24),
         "timm:resnet18": (0, 0),
         "timm:mixer_s16_224": (32, 0),
+        "timm:maxvit_tiny_tf_224": (88, 44),
         "hf:google-bert/bert-base-cased": (72, 48),
     }
 

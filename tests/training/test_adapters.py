@@ -133,6 +133,19 @@ def test_ia3_scales_inner_activations_but_no_merging_of_patches() -> None:
     assert len([path for path in adapted(network) if path.endswith("mlp.fc2")]) == 2
 
 
+def test_where_a_block_called_attention_holds_an_mlp_too_adapters_tell_them_apart() -> None:
+    parts: dict[str, set[str]] = {}
+    for mode, settings in {"lora": {**LORA, "targets": "attention"}, "ia3": {"mode": "ia3"}}.items():
+        backbone = backbones.build({"name": "timm:test_maxvit", "weights": "none"})
+        network = network_of(backbone)
+        install_adapters(network, backbone, {"backbone": {"name": "test_maxvit"}, "finetune": settings}, seed=1)
+        parts[mode] = {path.partition(".attn_")[2] for path in adapted(network)}
+    assert parts == {
+        "lora": {"block.attn.qkv", "block.attn.proj", "grid.attn.qkv", "grid.attn.proj"},
+        "ia3": {"block.attn.qkv", "block.mlp.fc2", "grid.attn.qkv", "grid.mlp.fc2"},
+    }
+
+
 def test_lora_is_the_base_plus_alpha_over_rank_of_the_product() -> None:
     network, _ = install("timm", {**LORA, "alpha": 12.0})
     shaken(network)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from autoft.backbones import Backbone
+from autoft.backbones.linears import block_linears
 from autoft.core.errors import ConfigError
 from autoft.core.jsonable import Json
 from autoft.core.seeds import derive_seed
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 MODES = ("lora", "dora", "ia3")
-_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _KEYS_AND_VALUES = re.compile(
     r"(?:\w*_)?(?:w?qkv|kv|k|v|key|value|query_key_value)(?:_?(?:proj|lin|linear))?", re.IGNORECASE
 )
@@ -137,11 +137,8 @@ def _linear_layers(backbone: Backbone) -> dict[str, bool]:
     beside them would never be asked.
     """
     module, called = backbone.module, set()
-    layers = {
-        path: part
-        for path, part in module.named_modules()
-        if isinstance(part, nn.Linear) and any(name.isdigit() for name in path.split("."))
-    }
+    found = block_linears(module)
+    layers = {path: module.get_submodule(path) for path in found}
     handles = [
         layer.register_forward_hook(lambda layer, _inputs, _output: called.add(id(layer))) for layer in layers.values()
     ]
@@ -151,14 +148,7 @@ def _linear_layers(backbone: Backbone) -> dict[str, bool]:
     finally:
         for handle in handles:
             handle.remove()
-    return {path: _is_attention(module, path) for path, layer in layers.items() if id(layer) in called}
-
-
-def _is_attention(module: nn.Module, path: str) -> bool:
-    names = path.split(".")
-    owners = [".".join(names[:end]) for end in range(1, len(names) + 1)]
-    kinds = [type(module.get_submodule(owner)).__name__ for owner in owners]
-    return any(_ATTENTION.search(word) for word in (*names, *kinds))
+    return {path: is_attention for path, is_attention in found.items() if id(layers[path]) in called}
 
 
 def _separate_biases(module: nn.Module) -> None:
