@@ -103,7 +103,7 @@ def lamb(config: Mapping[str, Any], groups: Groups) -> Optimizer:
     """
     for group in groups:
         group["always_adapt"] = group["decay"]
-    return _timm("lamb", groups, betas=_betas(config), eps=config["eps"], max_grad_norm=None)
+    return _counting_own_steps(_timm("lamb", groups, betas=_betas(config), eps=config["eps"], max_grad_norm=None))
 
 
 def lion(config: Mapping[str, Any], groups: Groups) -> Optimizer:
@@ -113,7 +113,8 @@ def lion(config: Mapping[str, Any], groups: Groups) -> Optimizer:
 
 def adan(config: Mapping[str, Any], groups: Groups) -> Optimizer:
     """Return timm's Adan."""
-    return _timm("adan", groups, betas=(*_betas(config), config["beta3"]), eps=config["eps"])
+    betas = (*_betas(config), config["beta3"])
+    return _counting_own_steps(_timm("adan", groups, betas=betas, eps=config["eps"]))
 
 
 def adafactor(config: Mapping[str, Any], groups: Groups) -> Optimizer:
@@ -160,4 +161,20 @@ def _timm(name: str, groups: Groups, **settings: Any) -> Optimizer:
 
     # timm's classes read the rate and decay of each group; the defaults they ask for are never used.
     optimizer: Optimizer = get_optimizer_class(name)(groups, lr=groups[0]["lr"], **settings)
+    return optimizer
+
+
+def _counting_own_steps(optimizer: Optimizer) -> Optimizer:
+    """Let each group of an optimizer of timm's that counts steps by group count those in which it had a gradient.
+
+    timm counts all: the moments of a group that thaws late would be taken for old ones, and its first steps be too
+    small or too large.
+    """
+
+    def take_back(optimizer: Optimizer, _args: Any, _settings: Any) -> None:
+        for group in optimizer.param_groups:
+            if all(parameter.grad is None for parameter in group["params"]):
+                group["step"] -= 1
+
+    optimizer.register_step_post_hook(take_back)
     return optimizer

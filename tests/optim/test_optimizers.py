@@ -221,6 +221,42 @@ def test_lamb_steps_in_proportion_to_the_weight_also_without_decay():
     assert one("lamb", 2.0, 0.3, lr=0.1, weight_decay=0.0, decay=False) == pytest.approx(2 - 0.1, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_group_that_thaws_late_steps_as_in_an_optimizer_of_its_own(name):
+    def made(*parameters):
+        pairs = zip(("first", "late"), parameters, strict=False)
+        groups = [ParamGroup(name=group, parameters=(parameter,), names=("",)) for group, parameter in pairs]
+        return build_optimizer(config(name, weight_decay=0.5), groups)
+
+    def stepped(optimizer, *parameters, count, seed):
+        draws = torch.Generator().manual_seed(seed)
+        for _ in range(count):
+            for parameter in parameters:
+                parameter.grad = torch.randn(parameter.shape, generator=draws)
+            optimizer.step()
+
+    first, late, alone = (nn.Parameter(torch.arange(1.0, 7.0).reshape(2, 3)) for _ in range(3))
+    optimizer = made(first, late)
+    stepped(optimizer, first, count=5, seed=0)
+    assert torch.equal(late, alone)
+    stepped(optimizer, late, count=8, seed=1)
+    stepped(made(alone), alone, count=8, seed=1)
+    assert torch.equal(late, alone)
+
+
+@pytest.mark.parametrize("name", ["lamb", "adan"])
+def test_the_first_step_of_a_bias_that_thaws_late_is_the_rate(name):
+    first, late = (nn.Parameter(torch.full((2,), 2.0)) for _ in range(2))
+    groups = [ParamGroup(name=f"{index}", parameters=(part,), decay=False) for index, part in enumerate((first, late))]
+    optimizer = build_optimizer(config(name, lr=0.1), groups)
+    for _ in range(1000):
+        first.grad = torch.full((2,), 0.3)
+        optimizer.step()
+    late.grad = torch.full((2,), 0.3)
+    optimizer.step()
+    assert late[0].item() == pytest.approx(2 - 0.1, rel=1e-6)
+
+
 def test_lamb_leaves_clipping_to_the_recipe():
     # timm's own clipping at a norm of 1 would give both the same moments.
     def moment(gradient):

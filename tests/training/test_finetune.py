@@ -233,6 +233,19 @@ def test_thawing_is_a_function_of_the_epoch_and_goes_from_the_output(set_up: Set
         assert learning == [False] * (7 - count) + [True] * count
 
 
+def test_a_group_of_the_optimizer_thaws_whole(set_up: SetUp) -> None:
+    bench = set_up("gradual", {"unfreeze_fraction": 1.0})
+    made = plan(bench)
+    assert made.start_epoch is not None
+    seen = set()
+    for epoch in (1, 2, 3):
+        made.start_epoch(epoch)
+        learning = [{parameter.requires_grad for parameter in group.parameters} for group in made.groups]
+        assert all(len(found) == 1 for found in learning)
+        seen.add(sum(True in found for found in learning))
+    assert len(seen) == 3
+
+
 def test_a_single_epoch_cannot_thaw_and_says_so(
     make_config: Callable[..., TrialConfig], colours: Dataset, warm: WarmCache, caplog: pytest.LogCaptureFixture
 ) -> None:
