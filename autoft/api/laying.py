@@ -30,6 +30,7 @@ from autoft.api.request import (
     is_of_ray,
     metrics_of,
     probes_sample,
+    put_first,
     strategies_of,
     whole_budget,
     within_limits,
@@ -134,7 +135,9 @@ def lay(request: SearchRequest, *, listener: Listener | None = None, elsewhere: 
         experience = learned(checked.sources, task=prepared.task, space=chosen, dataset=prepared.path)
         config = _config(request, checked, prepared, chosen)
         probing = probes_sample(prepared.num_rows["train"])
-        for line in (*prepared.describe(), *prepared.warnings, *left_out, *probing, *_learning(experience, config)):
+        first = put_first(request.metric, config.metrics)
+        said = (*prepared.describe(), *prepared.warnings, *first, *left_out, *probing, *_learning(experience, config))
+        for line in said:
             say(listener, "reading the data", start, line, lasting=True)
         config = _lay_run(
             checked.store,

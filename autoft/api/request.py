@@ -15,6 +15,8 @@ from autoft.space import SearchSpace
 from autoft.space.tree import Block
 from autoft.strategies import Strategy
 
+USUAL_METRIC = "accuracy"
+"""Of every task, where the person names none that tells how good a trial is."""
 SEEDS = 2**32
 """Seeds are below it, as numpy's and scikit-learn's are."""
 USUAL = ("curves", "curves")
@@ -24,19 +26,37 @@ DEFAULT_BUDGET = Budget(trials=32, epochs=12)
 
 
 def metrics_of(metric: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the metrics, each once; accuracy where none is asked for.
+    """Return the metrics, each once; accuracy where none is asked for, and before the others where all are costs.
 
     Raises:
-        ConfigError: If one is unknown, there is none, or the first one is a cost.
+        ConfigError: If one is unknown, there is none, or the first one is a cost and another is not.
     """
-    given = ["accuracy"] if metric is None else [metric] if isinstance(metric, str) else list(metric)
+    given = [USUAL_METRIC] if metric is None else [metric] if isinstance(metric, str) else list(metric)
     if not given:
-        raise ConfigError("metric is empty; leave it out for accuracy.")
-    for name in given:
-        parse_objective(name)
-    if METRICS[given[0].removeprefix("-")].is_cost:
-        raise ConfigError(f"The first metric ranks the trials and must tell how good they are, not '{given[0]}'.")
+        raise ConfigError(f"metric is empty; leave it out for {USUAL_METRIC}.")
+    costs = [METRICS[parse_objective(name).metric].is_cost for name in given]
+    if all(costs):
+        given = [USUAL_METRIC, *given]
+    elif costs[0]:
+        first = given[costs.index(False)]
+        raise ConfigError(
+            f"The first metric ranks the trials and must tell how good they are, not '{given[0]}'; "
+            f"give '{first}' first."
+        )
     return tuple(dict.fromkeys(given))
+
+
+def put_first(metric: str | Sequence[str] | None, metrics: Sequence[str]) -> list[str]:
+    """Return the line that says that a metric was put before those that were asked for, if one was.
+
+    Args:
+        metric: As asked for.
+        metrics: What `metrics_of` made of it.
+    """
+    if metric is None or metrics[0] in ([metric] if isinstance(metric, str) else metric):
+        return []
+    costs = ", ".join(metrics[1:])
+    return [f"{metrics[0]} is put before {costs}: by a cost alone the smallest model would win, trained or not."]
 
 
 def check_share(budget: Budget, num_rows: int) -> None:

@@ -73,7 +73,8 @@ def search(
         space: A shipped space's name, a YAML file or a `SearchSpace`; None: the task's default.
         overrides: {"optimizer.lr": 1e-3, ...}: narrows the space; keys with `data.` set how the data are read.
         metric: What ranks the trials, "accuracy" if None; "-log_loss" and the like say that less is better. A sequence:
-            trials that no other dominates in all of these lead, among them the best by the first.
+            trials that no other dominates in all of these lead, among them the best by the first. Where all are costs,
+            "-latency_ms" alone among them, "accuracy" is put before them.
         budget: How much may be used; what it leaves open is the space's default.
         searcher: What to try next: a name of `autoft list searchers`, or a `StrategyConfig` with options. None:
             "curves". "ray:HyperOptSearch" and the like, or an object, plug in what ray.tune.search has.

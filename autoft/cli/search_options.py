@@ -58,7 +58,8 @@ Metric = Annotated[
     valued(
         "METRIC",
         "What ranks the trials; -NAME minimises. Repeated: trials that no other dominates in all of them "
-        "lead, the best by the first before the others. `autoft list metrics`.",
+        "lead, the best by the first before the others. Before costs alone, such as -latency_ms, comes the task's "
+        "own. `autoft list metrics`.",
         STRATEGY,
         "the task's",
     ),

@@ -5,7 +5,7 @@ import pytest
 
 import autoft
 from autoft.api.arguments import check_arguments
-from autoft.api.request import check_share, probes_sample
+from autoft.api.request import check_share, metrics_of, probes_sample, put_first
 from autoft.core.configs import Budget
 from autoft.core.errors import ConfigError
 
@@ -63,6 +63,28 @@ def test_a_front_is_not_confirmed(tmp_path: Path) -> None:
         autoft.search("pictures", metric=["accuracy", "-log_loss"], confirm=1, out=tmp_path / "run")
     with pytest.raises(ConfigError, match="min_improvement is of one metric"):
         autoft.search("pictures", metric=["accuracy", "-log_loss"], min_improvement=0.1, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("given", "metrics", "said"),
+    [
+        ("-latency_ms", ("accuracy", "-latency_ms"), ["accuracy is put before -latency_ms: "]),
+        (
+            ["parameters", "latency_ms"],
+            ("accuracy", "parameters", "latency_ms"),
+            ["accuracy is put before parameters, "],
+        ),
+        (["accuracy", "-latency_ms"], ("accuracy", "-latency_ms"), []),
+        ("-log_loss", ("-log_loss",), []),
+        (None, ("accuracy",), []),
+    ],
+)
+def test_before_costs_alone_the_tasks_own_metric_is_put_and_it_is_said(
+    given: Any, metrics: tuple[str, ...], said: list[str]
+) -> None:
+    assert metrics_of(given) == metrics
+    lines = put_first(given, metrics)
+    assert [line[: len(begin)] for line, begin in zip(lines, said, strict=True)] == said
 
 
 def test_that_probes_are_solved_on_a_sample_is_said() -> None:

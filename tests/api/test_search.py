@@ -272,14 +272,18 @@ def test_several_metrics_are_columns_and_the_first_ranks_within_a_front(chosen: 
     assert chosen.search.metrics == ("log_loss", "roc_auc")
 
 
-def test_two_metrics_keep_a_front_and_a_limit_leaves_out_the_backbone_that_breaks_it(search_here: SearchHere) -> None:
+def test_a_cost_alone_makes_a_front_with_accuracy_and_a_limit_leaves_out_the_backbone_that_breaks_it(
+    search_here: SearchHere,
+) -> None:
     lines: list[str] = []
     result = search_here(
         budget=autoft.Budget(trials=2, epochs=1),
-        metric=["accuracy", "-latency_ms"],
+        metric="-latency_ms",
         limits={"parameters": 150_000},
         listener=lambda progress: lines.append(progress.line),
     )
+    assert "accuracy is put before -latency_ms: by a cost alone the smallest model would win, trained or not." in lines
+    assert result.search.metrics == ("accuracy", "-latency_ms")
     assert "Left out, since they have more than 150,000 parameters: timm:test_resnet." in lines
     board = result.leaderboard()
     assert list(board.columns[:5]) == ["rank", "trial", "status", "front", "val_accuracy"]

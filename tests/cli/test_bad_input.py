@@ -93,7 +93,7 @@ def good_rows(number: int = 20) -> list[str]:
         ("--keep 0", "--keep must be a whole number above 0"),
         ("--metric acc", "Unknown metric 'acc'. Allowed: 'accuracy'"),
         ("--metric accurcy", "Did you mean 'accuracy'?"),
-        ("--metric latency_ms", "The first metric ranks the trials"),
+        ("--metric -latency_ms --metric f1_macro", "not '-latency_ms'; give 'f1_macro' first"),
         ("--metric -accuracy", "asks to minimise accuracy, of which more is better; write 'accuracy'"),
         ("--limit parameters", "--limit must be NAME=VALUE, such as --limit parameters=10M, not 'parameters'"),
         ("--limit parameters=big", "not 'parameters=big'"),
