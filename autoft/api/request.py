@@ -96,12 +96,13 @@ def check_numbers(*, seed: int, keep: int, confirm: int, min_improvement: float 
         raise ConfigError(f"keep must be at least 1, not {keep}: the winner's checkpoint is needed.")
     if confirm < 0:
         raise ConfigError(f"confirm must be at least 0, not {confirm}.")
-    if confirm and len(metrics) > 1:
-        raise ConfigError(f"confirm ranks by the mean of one metric, and {', '.join(metrics)} are several; give one.")
     if min_improvement is not None and not 0 < min_improvement < math.inf:
         raise ConfigError(f"min_improvement must be a number above 0, not {min_improvement}.")
-    if min_improvement is not None and len(metrics) > 1:
-        raise ConfigError(f"min_improvement is of one metric, and {', '.join(metrics)} are several; give one.")
+    if min_improvement is not None and min_improvement >= 1 and len(metrics) > 1:
+        raise ConfigError(
+            f"min_improvement must be below 1, not {min_improvement}: of several metrics it is a share, that of the "
+            "space between the worst and the best which the front dominates."
+        )
     if not 0 <= seed < SEEDS:
         raise ConfigError(f"seed must be a whole number from 0 to {SEEDS - 1}, not {seed!r}.")
 

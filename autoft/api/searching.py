@@ -92,10 +92,12 @@ def search(
         limits: The most of a cost that the winner may have: {"parameters": 10e6, "latency_ms": 5}. Backbones with more
             parameters are left out; a trial that is measured to break a limit ends at once and has no rank.
         min_improvement: Ends the search before its budget is used, once the rest of it promises less of the metric than
-            this, by the values so far; None: it goes on, whatever it promises.
+            this, by the values so far; of several metrics, less of the hypervolume, the share of the space between
+            worst and best that the front dominates. None: it goes on, whatever it promises.
         confirm: Times that each finalist is trained again, with other seeds, when the search is over; the mean ranks
-            them then. These trainings count in the budget, of which at most half is kept for them.
-        keep: Checkpoints of so many leading trials are kept; one of the first three of these wins.
+            them then. These trainings count in the budget, of which at most half is kept for them. Finalists are the
+            three leading trials, or, of several metrics, the front as far as `keep` reaches.
+        keep: Checkpoints of so many leading trials are kept; one of the first three of these wins, of a front any.
         profile: Whether a profiler's trace of updates of the first trial's first epoch is written to
             logs/t0001.trace.json.gz of the run folder, which chrome://tracing and Perfetto show.
         listener: Called with a `Progress` after every event.

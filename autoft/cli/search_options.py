@@ -113,8 +113,9 @@ Confirm = Annotated[
     int,
     valued(
         "N",
-        "Train the three leading trials N times again, with other seeds, and rank them by the mean. It "
-        "counts in --trials and --time: at most half of each is kept for it.",
+        "Train the three leading trials, or of several metrics the front as far as --keep reaches, N times again, "
+        "with other seeds, and rank them by the mean. It counts in --trials and --time: at most half of each is "
+        "kept for it.",
         STRATEGY,
         parser=parsing.whole_number,
     ),
@@ -134,7 +135,8 @@ MinImprovement = Annotated[
     float | None,
     valued(
         "X",
-        "End before the budget is used, once the rest of it promises less of the metric than X: 0.002.",
+        "End before the budget is used, once the rest of it promises less of the metric than X: 0.002. Of several "
+        "metrics X is of the hypervolume, a share.",
         BUDGET,
         "use the budget",
         parser=parsing.positive,
@@ -182,7 +184,7 @@ Keep = Annotated[
     int,
     valued(
         "N",
-        "Leading trials whose checkpoints stay on disk; one of the first three of these wins.",
+        "Leading trials whose checkpoints stay on disk; one of the first three of these wins, of a front any.",
         OUTPUT,
         parser=parsing.count,
     ),

@@ -236,14 +236,15 @@ class SearchConfig:
     profile: bool = False
     """Whether the first epoch of the first trial is profiled, into the run's logs."""
     min_improvement: float | None = None
-    """The search ends once the rest of its budget promises less of the first metric than this; None: it uses it up."""
+    """The search ends once the rest of its budget promises less of the metric than this, or, of several metrics, of the
+    hypervolume; None: it uses its budget up."""
     experience: str | None = None
     """SHA-256 of the run's experience.parquet, which the search learns from; None: it learns from nothing."""
 
     @property
     def num_finalists(self) -> int:
-        """Leading trials of which one wins: their checkpoints are there."""
-        return min(FINALISTS, self.keep)
+        """Leading trials of which one wins: their checkpoints are there. Of a front, the most that there can be."""
+        return self.keep if len(self.metrics) > 1 else min(FINALISTS, self.keep)
 
     def to_json(self) -> Json:
         """Return the JSON form; `from_json` gives an equal config back."""

@@ -12,7 +12,7 @@ from autoft.core.jsonable import Json
 from autoft.core.metrics import METRICS, TRANSFERABILITY, broken_limit, parse_objective
 from autoft.engine.attempts import Attempts
 from autoft.record.choosing import ERROR, Contestant
-from autoft.record.pareto import dominated_share, losses
+from autoft.record.pareto import dominated_share
 from autoft.record.ranking import OUT, Standing, compare
 from autoft.space import SearchSpace
 from autoft.strategies import History, TrialView
@@ -181,19 +181,32 @@ class Ledger:
         )
 
     def _traded_off(self) -> tuple[TrialView, ...]:
-        """Return the trials with the trade-off of all objectives in the place of the first."""
-        curves = [[self._losses(entry, number) for number in range(entry.view.epoch)] for entry in self.entries]
-        num_started = sum(entry.view.kind == "trial" for entry in self.entries)
-        numbers = trade_offs(curves, weights(self._search.seed, num_started, len(self.objectives)))
-        return tuple(entry.view.replace(values=values) for entry, values in zip(self.entries, numbers, strict=True))
+        """Return the trials with the trade-off of all objectives in the place of the first, and their points.
 
-    def _losses(self, entry: Entry, number: int) -> list[float | None]:
+        Those that confirm others are no part of the trade-off, and stay as they are.
+        """
+        searched = [entry for entry in self.entries if entry.view.kind != "confirm"]
+        curves = [[self._losses(entry, number) for number in range(entry.view.epoch)] for entry in searched]
+        num_started = sum(entry.view.kind == "trial" for entry in searched)
+        numbers = iter(trade_offs(curves, weights(self._search.seed, num_started, len(self.objectives))))
+        return tuple(
+            entry.view
+            if entry.view.kind == "confirm"
+            else entry.view.replace(values=next(numbers), point=self._signed(self._judge(entry.view.trial)[0]))
+            for entry in self.entries
+        )
+
+    def _losses(self, entry: Entry, number: int) -> tuple[float | None, ...]:
         """Return the objectives after an epoch, lower is better; none where the trial breaks a limit."""
-        found: list[float | None] = []
-        for objective in self.objectives:
-            value = None if entry.breaks else entry.epochs[number].metrics.get(objective.column)
-            found.append(value if value is None or not objective.maximize else -value)
-        return found
+        metrics = {} if entry.breaks else entry.epochs[number].metrics
+        return self._signed([metrics.get(objective.column) for objective in self.objectives])
+
+    def _signed(self, values: Sequence[float | None]) -> tuple[float | None, ...]:
+        """Return values of the objectives with the sign that makes less better."""
+        return tuple(
+            -value if value is not None and objective.maximize else value
+            for value, objective in zip(values, self.objectives, strict=True)
+        )
 
     def best_value(self, trial: str) -> float | None:
         """Return what a trial is ranked by, or None where it cannot be ranked.
@@ -257,10 +270,9 @@ class Ledger:
         """Return the trials that no other dominates, best by the first objective first, and how much they dominate."""
         trials = list(self._entries)
         standing = self._standing(trials)
-        points = losses(np.array([self._judge(trial)[0] for trial in trials], dtype=np.float64), self.objectives)
         return {
             "trials": [trials[index] for index in standing.order if standing.fronts[index] == 1],
-            "hypervolume": round(dominated_share(points), 12),
+            "hypervolume": round(dominated_share(standing.points), 12),
         }
 
     def why_none_won(self) -> str:

@@ -1,12 +1,16 @@
 """Which of the leading trials wins, and whose rank is noise: one rule, for the running search and for its record.
 
-Noise is the standard error of the best's estimate: over the draw of the validation rows, and, where the finalists were
-trained with several seeds, over the seeds.
+By one metric, noise is the standard error of the best's estimate: over the draw of the validation rows, and, where the
+finalists were trained with several seeds, over the seeds.
 
 - Without such trainings the winner is, of the finalists, which lead, the smallest within noise of the best; of equal
   size (two digits of its parameters) the better one.
 - With them the finalists lead, ranked by the mean over their seeds; of equal means the smaller one, and then the one
   that led by its own.
+
+By several metrics the front leads, the best by the first metric before the others, and no rank is called noise: who is
+within it of the best by one metric may be far from it by another. Where finalists were trained with several seeds, they
+lead by the front of their means, and a trial that has no mean dominates none that has one.
 
 Reference: Breiman et al., Classification and Regression Trees, 1984, section 3.4.3: the rule of one standard error.
 """
@@ -15,7 +19,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autoft.core.configs import TrialKind, TrialStatus
+import numpy as np
+from numpy.typing import NDArray
+
+from autoft.core.configs import FINALISTS, TrialKind, TrialStatus
+from autoft.record.pareto import by_front, fronts
 
 ERROR = "{column}_stderr"
 """Of a metric's column: the name under which an epoch reports its standard error over the rows."""
@@ -68,13 +76,13 @@ def choose(
     """
     if not order:
         return Choice(order=[])
-    repeats = _repeats(losses, contestants)
-    finalists = list(order[:num_finalists])
-    confirmed = [place for place in finalists if repeats.get(contestants[place].trial)]
-    if confirmed:
-        fixed = [place for place in finalists if contestants[place].kind == "probe"]
-        of = {place: (losses[place], *repeats.get(contestants[place].trial, ())) for place in (*confirmed, *fixed)}
-        return _by_means([place for place in finalists if place in of], order, of, contestants, error_of)
+    if trainings := _trainings(order[:num_finalists], losses, contestants):
+        of = {
+            place: tuple(math.inf if contestants[one].status == "diverged" else losses[one] for one in own)
+            for place, own in trainings.items()
+        }
+        return _by_means(list(of), order, of, contestants, error_of)
+    finalists = order[:num_finalists]
     best = order[0]
     noise = error_of(best)
     near = [place for place in order if noise is not None and losses[place] - losses[best] <= noise]
@@ -109,17 +117,84 @@ def _by_means(
     )
 
 
-def _repeats(losses: Sequence[float], contestants: Sequence[Contestant]) -> dict[str, list[float]]:
-    """Return the losses of each trial's trainings with other seeds; infinite where one diverged."""
-    found: dict[str, list[float]] = {}
-    for loss, one in zip(losses, contestants, strict=True):
-        if one.confirms is None:
-            continue
-        if one.status == "diverged":
-            found.setdefault(one.confirms, []).append(math.inf)
-        elif one.status == "completed" and math.isfinite(loss):
-            found.setdefault(one.confirms, []).append(loss)
-    return found
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrontChoice:
+    """Who wins by several metrics, and why."""
+
+    order: list[int]
+    """Positions of those that are ranked, the winner first."""
+    fronts: list[int]
+    """Of each trial, by position; 0: it cannot be ranked."""
+    points: NDArray[np.float64]
+    """What each trial is ranked by, a row each: the mean over its seeds where it has several; NaN: it is not ranked."""
+    means: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """Of the finalists, by position: the mean losses over their seeds."""
+    seeds: Mapping[int, int] = field(default_factory=dict)
+    """Of the same: how many seeds there are."""
+
+
+def choose_by_front(points: NDArray[np.float64], contestants: Sequence[Contestant], *, most: int) -> FrontChoice:
+    """Return who wins by several metrics.
+
+    Args:
+        points: Losses of every trial, shape (trials, objectives); not finite where it has none.
+        contestants: Every trial.
+        most: How many of the first may win.
+    """
+    own = points.copy()
+    own[[one.confirms is not None for one in contestants]] = np.nan
+    order, found = by_front(own)
+    finalists = order[: num_finalists(found, most)]
+    trainings = _trainings(finalists, points[:, 0].tolist(), contestants)
+    if not trainings:
+        return FrontChoice(order=order, fronts=found, points=own)
+    known = np.where(np.isfinite(points), points, np.inf)
+    known[[one.status == "diverged" for one in contestants]] = np.inf
+    places = list(trainings)
+    own[places] = [known[list(each)].mean(axis=0) for each in trainings.values()]
+    ahead = fronts(own[places])
+    ranked = sorted(
+        zip(ahead, places, strict=True), key=lambda one: (one[0], own[one[1], 0], _size(contestants[one[1]]))
+    )
+    others, found = by_front(own)
+    for front, place in ranked:
+        found[place] = front
+    return FrontChoice(
+        order=list(dict.fromkeys([*(place for _, place in ranked), *finalists, *others])),
+        fronts=found,
+        points=own,
+        means={place: tuple(own[place].tolist()) for place in places},
+        seeds={place: len(each) for place, each in trainings.items()},
+    )
+
+
+def num_finalists(found: Sequence[int], most: int) -> int:
+    """Return how many of the leading trials are the finalists: the front, but no fewer than where there is one metric.
+
+    Args:
+        found: Of each trial, its front.
+        most: No more than these.
+    """
+    return min(most, max(FINALISTS, sum(front == 1 for front in found)))
+
+
+def _trainings(
+    finalists: Sequence[int], losses: Sequence[float], contestants: Sequence[Contestant]
+) -> dict[int, tuple[int, ...]]:
+    """Return the finalists that were trained with other seeds, and the probes among them, if any were.
+
+    Each has the positions of its trainings that count, its own first: those that were completed or diverged.
+    """
+    repeats: dict[str, list[int]] = {}
+    for place, (loss, one) in enumerate(zip(losses, contestants, strict=True)):
+        if one.confirms is not None and (
+            one.status == "diverged" or (one.status == "completed" and math.isfinite(loss))
+        ):
+            repeats.setdefault(one.confirms, []).append(place)
+    found = {place: (place, *repeats.get(contestants[place].trial, ())) for place in finalists}
+    if all(len(places) == 1 for places in found.values()):
+        return {}
+    return {place: places for place, places in found.items() if len(places) > 1 or contestants[place].kind == "probe"}
 
 
 def _spread(losses: Mapping[int, tuple[float, ...]]) -> float:

@@ -45,7 +45,8 @@ def column_names(search: SearchConfig, parameter_columns: Sequence[str]) -> list
     """Return the leaderboard's columns, in order; `parameter_columns` are those of the space.
 
     A search for several metrics has one more, `front`: 1 for trials that no other dominates, see `pareto.fronts`. One
-    that confirms has three: the mean over each finalist's seeds, their number, and `within_noise`, see `choosing`.
+    that confirms has the mean of each metric over each finalist's seeds, their number, and, by one metric,
+    `within_noise`, see `choosing`.
     """
     objectives = _quality(search)
     return [
@@ -53,7 +54,8 @@ def column_names(search: SearchConfig, parameter_columns: Sequence[str]) -> list
         *(("front",) if len(search.metrics) > 1 else ()),
         *(objective.column for objective in objectives),
         *(f"test_{objective.metric}" for objective in objectives),
-        *((_mean_column(search), "seeds", NOISE) if search.confirm else ()),
+        *((*_mean_columns(search), "seeds") if search.confirm else ()),
+        *((NOISE,) if search.confirm and len(search.metrics) == 1 else ()),
         *("epochs", "seconds", *COSTS),
         *parameter_columns,
     ]
@@ -110,8 +112,9 @@ def rows(
         if search.confirm and index in ranks and stands.noise is not None:
             cells[NOISE] = index in stands.near
         if search.confirm and index in stands.means:
-            mean = stands.means[index]
-            cells |= {_mean_column(search): mean if np.isfinite(mean) else None, "seeds": stands.seeds[index]}
+            means = zip(_mean_columns(search), stands.means[index], strict=True)
+            cells |= {name: mean if np.isfinite(mean) else None for name, mean in means}
+            cells["seeds"] = stands.seeds[index]
         cells |= {name: column[index] for name, column in measured.items()}
         cells |= tests.get(trial.trial, {})
         cells |= {name: value for name, value in columns_of(trial.assignment).items() if name in cells}
@@ -127,10 +130,10 @@ def footnotes(record: Record, search: SearchConfig) -> list[str]:
     stands = standing_of(record, search)
     column = parse_objective(search.metrics[0]).column
     if stands.near:
-        what = f"the best {_mean_column(search)}" if stands.means else f"the best {column}"
+        what = f"the best {_mean_columns(search)[0]}" if stands.means else f"the best {column}"
         lines.append(f"{MARK} is within noise of {what}: within its standard error, {stands.noise:.4f}.")
     if stands.means:
-        lines.append(f"The winner is the finalist with the best mean over its seeds, {_mean_column(search)}.")
+        lines.append(f"The winner is the finalist with the best mean over its seeds, {_mean_columns(search)[0]}.")
     elif stands.near:
         who = f"of the {search.num_finalists} leading trials within noise of the best"
         lines.append(f"The winner is, {who}, the smallest model, or of equals the better.")
@@ -204,8 +207,8 @@ def short(value: object, column: str = "") -> str:
     return str(value)
 
 
-def _mean_column(search: SearchConfig) -> str:
-    return f"mean_{parse_objective(search.metrics[0]).metric}"
+def _mean_columns(search: SearchConfig) -> list[str]:
+    return [f"mean_{parse_objective(name).metric}" for name in search.metrics]
 
 
 def _quality(search: SearchConfig) -> list[Objective]:

@@ -37,6 +37,21 @@ def fronts(points: NDArray[np.float64]) -> list[int]:
     return [int(front) for front in found]
 
 
+def by_front(points: NDArray[np.float64]) -> tuple[list[int], list[int]]:
+    """Return the positions of the points that can be ranked, and each point's front, as `fronts` says.
+
+    They are in the order of their fronts, within one in that of the first coordinate; of equals the earlier is first. A
+    point without a first coordinate cannot be ranked, one without another has the worst of that.
+
+    Args:
+        points: Shape (points, objectives); less is better.
+    """
+    able = np.isfinite(points[:, 0])
+    found = fronts(np.where(able[:, None], np.where(np.isfinite(points), points, np.inf), np.nan))
+    ranked = np.lexsort((points[:, 0], np.array(found, dtype=np.int64)))
+    return ranked[able[ranked]].tolist(), found
+
+
 def _first_free(tails: list[list[tuple[float, ...]]], tail: tuple[float, ...]) -> int:
     """Return the number of the first front, from 1, that dominates no point with this tail, and add it there."""
     low, high = 0, len(tails)

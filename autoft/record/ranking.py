@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from autoft.core.configs import SearchConfig
 from autoft.core.metrics import METRICS, Objective, parse_objective
-from autoft.record.choosing import ERROR, Contestant, choose
+from autoft.record.choosing import ERROR, Contestant, choose, choose_by_front
 from autoft.record.curves import Curves, curves
 from autoft.record.model import Record
-from autoft.record.pareto import fronts, losses
+from autoft.record.pareto import losses
 
 OUT = ("diverged", "failed")
 """Statuses of trials that cannot win, whatever they reached before; they are ranked last."""
@@ -35,12 +35,14 @@ class Standing:
     """Positions of those that can be ranked, best first; of equals the earlier one."""
     fronts: list[int]
     """Of each trial, by position; 0: it cannot be ranked."""
+    points: NDArray[np.float64]
+    """What trials are ranked by, shape (trials, objectives), less is better: means where there are any."""
     near: frozenset[int] = frozenset()
     """Positions of those within noise of the best; see `choosing`."""
     noise: float | None = None
     """The standard error of the best, if it is known."""
-    means: Mapping[int, float] = field(default_factory=dict)
-    """Of finalists that were trained with several seeds, by position: the mean of the objective."""
+    means: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """Of finalists that were trained with several seeds, by position: the mean of each objective."""
     seeds: Mapping[int, int] = field(default_factory=dict)
     """Of the same: how many seeds there are."""
 
@@ -53,37 +55,51 @@ def compare(
     num_finalists: int,
     error_of: Callable[[int], float | None],
 ) -> Standing:
-    """Return how trials stand by one objective, as `choosing` says, or by the front and within it by the first.
+    """Return how trials stand by one objective or by several, as `choosing` says.
 
     Args:
         values: Shape (trials, objectives); a trial without the first cannot be ranked, one without another has the
             worst of that.
         objectives: Which way is better.
         contestants: The trials; those that confirm others have no rank of their own.
-        num_finalists: How many of the first may win.
+        num_finalists: How many of the first may win; of a front, at most.
         error_of: Returns the standard error of the first objective at a position, if it is known.
     """
     points = losses(values, objectives)
-    own_losses = points[:, 0].tolist()
-    points[[one.confirms is not None for one in contestants]] = np.nan
-    able = np.isfinite(points[:, 0])
-    points[~np.isfinite(points)] = np.inf
-    points[~able] = np.nan
-    own = fronts(points) if len(objectives) > 1 else [int(one) for one in able]
-    ranked = np.lexsort((points[:, 0], np.array(own, dtype=np.int64)))
-    order = ranked[able[ranked]].tolist()
     if len(objectives) > 1:
-        return Standing(order=order, fronts=own)
-    choice = choose(order, own_losses, contestants, num_finalists=num_finalists, error_of=error_of)
-    sign = -1.0 if objectives[0].maximize else 1.0
+        front = choose_by_front(points, contestants, most=num_finalists)
+        return Standing(
+            order=front.order,
+            fronts=front.fronts,
+            points=front.points,
+            means=_values(front.means, objectives),
+            seeds=front.seeds,
+        )
+    own = points[:, 0].copy()
+    own[[one.confirms is not None for one in contestants]] = np.nan
+    able = np.isfinite(own)
+    ranked = np.argsort(own, kind="stable")
+    choice = choose(
+        ranked[able[ranked]].tolist(),
+        points[:, 0].tolist(),
+        contestants,
+        num_finalists=num_finalists,
+        error_of=error_of,
+    )
     return Standing(
         order=choice.order,
-        fronts=own,
+        fronts=[int(one) for one in able],
+        points=points,
         near=choice.near,
         noise=choice.noise,
-        means={place: sign * mean for place, mean in choice.means.items()},
+        means=_values({place: (mean,) for place, mean in choice.means.items()}, objectives),
         seeds=choice.seeds,
     )
+
+
+def _values(means: Mapping[int, tuple[float, ...]], objectives: Sequence[Objective]) -> dict[int, tuple[float, ...]]:
+    """Return mean losses with the signs of the objectives."""
+    return {place: tuple(losses(np.array(mean), objectives).tolist()) for place, mean in means.items()}
 
 
 def standing(record: Record, search: SearchConfig, found: Curves) -> Standing:

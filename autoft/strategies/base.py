@@ -38,6 +38,8 @@ class TrialView:
     """Of a probe: the LogME of its backbone's features; None while it is not known, and of a trial."""
     confirms: str | None = None
     """Of a trial trained again with another seed: the trial whose configuration it has."""
+    point: tuple[float | None, ...] = ()
+    """Of a search by several metrics: the losses that the trial is ranked by, one a metric; None: not finite."""
 
     @property
     def epoch(self) -> int:
@@ -86,7 +88,7 @@ class History:
     confirm: int = 0
     """Times that each finalist is trained again, with another seed, when the search is over."""
     num_finalists: int = FINALISTS
-    """Leading trials that are the finalists."""
+    """Leading trials that are the finalists; by several metrics, the most."""
     min_improvement: float | None = None
     """No new trial starts once the rest of the budget promises less than this; None: whatever it promises."""
     evidence: Experience | None = None
@@ -215,7 +217,10 @@ class History:
             objective=Objective(**values["objective"]),
             budget=Budget(**values["budget"]),
             seed=values["seed"],
-            trials=tuple(TrialView(**{**view, "values": tuple(view["values"])}) for view in values["trials"]),
+            trials=tuple(
+                TrialView(**{**view, "values": tuple(view["values"]), "point": tuple(view["point"])})
+                for view in values["trials"]
+            ),
             slots=values["slots"],
             seconds_used=values["seconds_used"],
             seconds_reserved=values["seconds_reserved"],

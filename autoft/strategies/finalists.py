@@ -4,8 +4,13 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
+from autoft.record.choosing import num_finalists
+from autoft.record.pareto import by_front
 from autoft.strategies.affordable import why_no_epoch
 from autoft.strategies.base import Continue, Decision, Done, History, Start, Stop, TrialView, Wait
+from autoft.strategies.trade_off import TRADE_OFF
 
 SLACK = 1.25
 """Times what a training took that is kept for another of it."""
@@ -15,19 +20,31 @@ OUT = ("diverged", "failed")
 
 
 def finalists(history: History) -> list[TrialView]:
-    """Return the leading trials and probes, best first; of equals, the one that was started earlier."""
+    """Return the leading trials and probes, best first; of equals, the one that was started earlier.
+
+    By several metrics these are the front, and where it is small, those that follow it; see `choosing`.
+    """
+    ranked, count = _ranked(history)
+    return ranked[:count]
+
+
+def _ranked(history: History) -> tuple[list[TrialView], int]:
+    """Return the trials and probes that may be finalists, best first, and how many are, once there are as many."""
+    able = [
+        view
+        for view in history.trials
+        if view.kind != "confirm" and view.status not in OUT and view.values and view.values[-1] is not None
+    ]
+    if history.objective == TRADE_OFF:
+        order, found = by_front(np.array([view.point for view in able], dtype=np.float64)) if able else ([], [])
+        return [able[place] for place in order], num_finalists(found, history.num_finalists)
     worst = -math.inf if history.objective.maximize else math.inf
 
     def value(view: TrialView) -> float:
         best = view.best(history.objective)
         return worst if best is None else best
 
-    able = [
-        view
-        for view in history.trials
-        if view.kind != "confirm" and view.status not in OUT and view.values and view.values[-1] is not None
-    ]
-    return sorted(able, key=value, reverse=history.objective.maximize)[: history.num_finalists]
+    return sorted(able, key=value, reverse=history.objective.maximize), history.num_finalists
 
 
 def kept_trials(history: History) -> int:
@@ -41,7 +58,8 @@ def kept_trials(history: History) -> int:
         return 0
     started = history.num_confirming
     left = history.budget.trials - started
-    to_come = min(history.confirm * history.num_finalists, math.floor(LARGEST_SHARE * left))
+    _, count = _ranked(history)
+    to_come = min(history.confirm * count, math.floor(LARGEST_SHARE * left))
     left -= history.num_started
     if left > to_come:
         return started + to_come

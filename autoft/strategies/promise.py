@@ -1,35 +1,73 @@
 """What the rest of a budget promises: how much better the best would be at its end."""
 
 import math
+from collections.abc import Sequence
 
-from autoft.strategies.base import History
+import numpy as np
+
+from autoft.core.seeds import generator
+from autoft.strategies.base import History, TrialView
+from autoft.strategies.trade_off import TRADE_OFF
 
 FEWEST = 10
 """Trials before anything is said."""
 TAIL_SHARE = 0.2
 """Of the trials, the best that tell how values thin out towards the top; three at least."""
+PLACES = 4096
+"""Draws from the space between the worst and the best, at which the dominated share of it is measured."""
 
 
 def expected_gain(history: History) -> tuple[float, int] | None:
-    """Return the expected improvement of the best by the trials that are left, and their number.
+    """Return the expected improvement by the trials that are left, and their number.
 
-    None: fewer than `FEWEST` trials have shown what they are. The best values of trials are taken for draws with an
-    exponential tail, whose scale is the mean excess of the k best over the next one; m more than n draws then raise the
-    best by the scale times log((n + m) / n). A bounded metric thins out faster, so this is too much rather than too
-    little: a search ends too late rather than too early.
+    None: fewer than `FEWEST` trials have shown what they are. By one metric it is that of the best, by several that of
+    the hypervolume: of the share that trials dominate of the space between their worst and their best.
+
+    The best values of trials are taken for draws with an exponential tail; m more than n draws then raise the best by
+    its scale times log((n + m) / n). A bounded metric thins out faster, so this is too much rather than too little: a
+    search ends too late rather than too early. A hypervolume is taken to grow by the same law: see `_lacking`.
+    """
+    shown = [view for view in history.trials if view.kind == "trial" and not view.is_running]
+    if len(shown) < FEWEST:
+        return None
+    scale = _lacking(history, shown) / math.log(2) if history.objective == TRADE_OFF else _scale(history, shown)
+    left = _num_left(history)
+    return None if scale is None else (scale * math.log((len(shown) + left) / len(shown)), left)
+
+
+def _scale(history: History, shown: Sequence[TrialView]) -> float | None:
+    """Return the scale of the tail: the mean excess of the k best values over the next one; None: there are too few.
 
     Reference: Weissman, Estimation of Parameters and Large Quantiles Based on the k Largest Observations, Journal of
     the American Statistical Association 1978.
     """
-    shown = [view for view in history.trials if view.kind == "trial" and not view.is_running]
     values = [value for view in shown if (value := view.best(history.objective)) is not None]
     count = max(3, math.ceil(TAIL_SHARE * len(shown)))
-    if len(shown) < FEWEST or len(values) <= count:
+    if len(values) <= count:
         return None
     heights = sorted((value if history.objective.maximize else -value for value in values), reverse=True)
-    scale = math.fsum(heights[:count]) / count - heights[count]
-    left = _num_left(history)
-    return scale * math.log((len(shown) + left) / len(shown)), left
+    return math.fsum(heights[:count]) / count - heights[count]
+
+
+def _lacking(history: History, shown: Sequence[TrialView]) -> float:
+    """Return how much more all trials dominate of the space than a half of them, drawn by chance, would.
+
+    By the law of the exponential tail this is log(2) times the scale, whichever trials are in the half. What d trials
+    dominate is dominated by none of the half with a probability of one in 2^d.
+    """
+    points = np.array([view.point for view in shown], dtype=np.float64)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return 0.0
+    low, high = points.min(axis=0), points.max(axis=0)
+    varies = high > low
+    scaled = (points[:, varies] - low[varies]) / (high - low)[varies]
+    places = generator(history.seed, "promise").random((PLACES, scaled.shape[1]))
+    dominates = np.ones((PLACES, len(points)), dtype=np.bool_)
+    for objective in range(scaled.shape[1]):
+        dominates &= scaled[:, objective] <= places[:, objective, None]
+    num_dominating = dominates.sum(axis=1)
+    return float(np.where(num_dominating > 0, 0.5**num_dominating, 0.0).mean()) if varies.any() else 0.0
 
 
 def why_no_more(history: History) -> str | None:
@@ -39,8 +77,9 @@ def why_no_more(history: History) -> str | None:
     gain, left = found
     if gain >= history.min_improvement:
         return None
+    what = "hypervolume" if history.objective == TRADE_OFF else history.objective.metric
     return (
-        f"the {left} trials that are left promise {gain:.2g} of {history.objective.metric}, less than the "
+        f"the {left} trials that are left promise {gain:.2g} of {what}, less than the "
         f"{history.min_improvement:g} that is asked for"
     )
 

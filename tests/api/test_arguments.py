@@ -58,11 +58,11 @@ def test_earlier_searches_may_be_given_as_a_list_of_paths() -> None:
     check_arguments(learn_from=Path("runs/one"))
 
 
-def test_a_front_is_not_confirmed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"by the mean of one metric, and accuracy, -log_loss are several; give one"):
-        autoft.search("pictures", metric=["accuracy", "-log_loss"], confirm=1, out=tmp_path / "run")
-    with pytest.raises(ConfigError, match="min_improvement is of one metric"):
-        autoft.search("pictures", metric=["accuracy", "-log_loss"], min_improvement=0.1, out=tmp_path / "run")
+def test_an_improvement_of_a_front_is_a_share(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"min_improvement must be below 1, not 1.5: of several metrics it is a share"
+    ):
+        autoft.search("pictures", metric=["accuracy", "-log_loss"], min_improvement=1.5, out=tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -518,7 +518,8 @@ def drive(b):
         last = job.config["epochs"]
         for epoch in range(job.epochs_recorded + 1, last + 1):
             value = (job.config["seed"] % 97) / 100 + 0.001 * epoch
-            if not b.epoch(job.trial, epoch, value, "completed" if epoch == last else "running"):
+            status = "completed" if epoch == last else "running"
+            if not b.epoch(job.trial, epoch, value, status, latency_ms=float(job.config["seed"] % 31)):
                 break
     assert b.coordinator.is_over
 
@@ -528,9 +529,17 @@ def trials_of(store):
     return [(r.trial, r.status, r.assignment, [(e.epoch, e.metrics) for e in r.epochs]) for r in record.trials]
 
 
-@pytest.mark.parametrize(("scheduler", "confirm"), [("asha", 0), ("asha-promote", 0), ("asha", 1)])
-def test_a_kill_after_any_event_changes_nothing_that_the_search_does(make_search, tmp_path, scheduler, confirm):
-    search = make_search(trials=5, epochs=3, scheduler=scheduler, confirm=confirm)
+@pytest.mark.parametrize(
+    ("scheduler", "options"),
+    [
+        ("asha", {}),
+        ("asha-promote", {}),
+        ("asha", {"confirm": 1}),
+        ("asha", {"confirm": 1, "keep": 4, "trials": 8, "metrics": ("accuracy", "-latency_ms")}),
+    ],
+)
+def test_a_kill_after_any_event_changes_nothing_that_the_search_does(make_search, tmp_path, scheduler, options):
+    search = make_search(**{"trials": 5, "epochs": 3, "scheduler": scheduler, **options})
     whole = Bench(search, Store.open(tmp_path / "whole"), slots=1)
     drive(whole)
     events = list(read_events(whole.store))
@@ -666,6 +675,22 @@ def test_finalists_are_trained_again_with_other_seeds_and_the_best_mean_is_teste
     assert b.coordinator.ledger.best_value("t0002") == 0.8
 
 
+def test_of_several_metrics_the_front_is_trained_again_and_recorded_by_its_means(bench):
+    by_two = {"metrics": ("accuracy", "-latency_ms"), "trials": 5, "epochs": 1, "confirm": 1, "keep": 2}
+    b = bench(slots=1, **by_two)
+    given = {"p01": (0.1, 9.0), "t0001": (0.9, 5.0), "t0002": (0.8, 4.0), "t0003": (0.7, 6.0)}
+    given |= {"t0001-s2": (0.5, 5.0), "t0002-s2": (0.8, 2.0)}
+    while (job := b.coordinator.next_job()).kind == "trial":
+        accuracy, latency = given[job.trial]
+        b.epoch(job.trial, 1, accuracy, "completed", latency_ms=latency)
+    assert [row.trial for row in read_record(b.store).trials] == list(given)
+    assert job.trial == "t0002"
+    fronts = [(event["trials"], event["hypervolume"]) for event in events(b.store, "front")]
+    assert fronts[-3][0] == ["t0001", "t0002"]
+    assert fronts[-1] == (["t0002"], pytest.approx(1.0))
+    assert replay(b.coordinator._search, b.store).difference is None
+
+
 def one_config(b, trial):
     return b.coordinator.ledger[trial].config
 
@@ -743,4 +768,16 @@ def test_a_search_that_promises_too_little_ends_before_its_budget_and_its_replay
     drive(Bench(search, store, slots=1))
     assert sum(row.kind == "trial" for row in read_record(store).trials) == 10
     assert "promise" in read_record(store).decisions[-1].reason
+    assert replay(search, store).difference is None
+
+
+def test_a_front_that_is_confirmed_is_decided_again_and_by_what_is_asked_it_ends_early(make_search, tmp_path):
+    by_two = {"trials": 40, "epochs": 1, "metrics": ("accuracy", "-latency_ms"), "confirm": 1, "keep": 9}
+    search, store = make_search(min_improvement=0.05, **by_two), Store.open(tmp_path)
+    drive(Bench(search, store, slots=1))
+    record = read_record(store)
+    kinds = [row.kind for row in record.trials]
+    assert 10 <= kinds.count("trial") < 30
+    assert 3 <= kinds.count("confirm") <= 9
+    assert any("of hypervolume" in decision.reason for decision in record.decisions)
     assert replay(search, store).difference is None

@@ -1,5 +1,6 @@
 """Who wins: the smallest within noise of the best, or the best mean over seeds."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,77 @@ def test_a_probe_counts_beside_the_confirmed_since_it_has_no_seed():
     choice = chosen(0.10, 0.12, 0.30, kinds={1: "probe"}, confirms={2: "t0"})
     assert choice.order == [1, 0]
     assert choice.means == {0: pytest.approx(0.2), 1: 0.12}
+
+
+BY_TWO = search_config("accuracy", "-latency_ms", confirm=1)
+
+
+def seeds(trial: str, *pairs: tuple[float | None, float]) -> list[dict[str, Any]]:
+    """Return a trial with its accuracy and latency, and its trainings with other seeds; None: it diverged."""
+    found = []
+    for number, (accuracy, latency) in enumerate(pairs, 1):
+        name, kind = (trial, {}) if number == 1 else (f"{trial}-s{number}", {"kind": "confirm", "confirms": trial})
+        status = "completed" if accuracy is not None else "diverged"
+        told = epoch(name, 1, accuracy, status, latency_ms=latency, parameters=10)
+        found += [{**started(name), **kind}, told, ended(name, status)]
+    return found
+
+
+def ranks(*events: dict[str, Any], keep: int = 3) -> list[tuple[int, str, int]]:
+    record = record_of(*events)
+    table = board(record, search=dataclasses.replace(BY_TWO, keep=keep))
+    return [(row["rank"], row["trial"], row["front"]) for row in table if row["rank"] is not None]
+
+
+def test_of_several_metrics_the_front_of_the_means_leads_and_its_best_by_the_first_wins():
+    events = [
+        *seeds("t0001", (0.9, 5.0), (0.5, 5.0)),
+        *seeds("t0002", (0.8, 5.5), (0.8, 4.5)),
+        *seeds("t0003", (0.7, 2.0), (0.6, 3.0)),
+    ]
+    assert ranks(*events) == [(1, "t0002", 1), (2, "t0003", 1), (3, "t0001", 2)]
+    record = record_of(*events)
+    assert leading(record, BY_TWO, 1) == ["t0002"]
+    columns = column_names(BY_TWO, PARAMETERS)
+    assert columns[3:9] == ["front", "val_accuracy", "test_accuracy", "mean_accuracy", "mean_latency_ms", "seeds"]
+    assert "within_noise" not in columns
+    shown = [tuple(row[name] for name in ("trial", *columns[6:9])) for row in board(record, search=BY_TWO)]
+    assert shown[:3] == [("t0002", 0.8, 5.0, 2), ("t0003", pytest.approx(0.65), 2.5, 2), ("t0001", 0.7, 5.0, 2)]
+    assert shown[3:] == [("t0001-s2", None, None, None), ("t0002-s2", None, None, None), ("t0003-s2", None, None, None)]
+    assert footnotes(record, BY_TWO) == ["The winner is the finalist with the best mean over its seeds, mean_accuracy."]
+
+
+def test_a_trial_that_was_not_confirmed_comes_after_the_finalists_and_puts_none_of_them_off_the_front():
+    events = [
+        *seeds("t0001", (0.9, 5.0), (0.3, 5.0)),
+        *seeds("t0002", (0.8, 4.0), (0.8, 4.0)),
+        *seeds("t0003", (0.7, 3.0)),
+        *seeds("t0004", (0.65, 2.0)),
+        *seeds("t0005", (0.1, 6.0)),
+    ]
+    assert ranks(*events, keep=2) == [
+        (1, "t0002", 1),
+        (2, "t0001", 2),
+        (3, "t0003", 1),
+        (4, "t0004", 1),
+        (5, "t0005", 3),
+    ]
+
+
+def test_a_finalist_that_waits_for_its_seeds_leads_what_has_risen_since():
+    events = [
+        *seeds("t0001", (0.9, 5.0), (0.1, 5.0)),
+        *seeds("t0002", (0.85, 6.0)),
+        *seeds("t0003", (0.7, 4.0)),
+        *seeds("t0004", (0.6, 3.0)),
+    ]
+    assert [name for _, name, _ in ranks(*events)] == ["t0001", "t0003", "t0004", "t0002"]
+
+
+def test_a_seed_that_diverged_puts_its_finalist_off_the_front_and_a_probe_counts_as_it_is():
+    probe = [started("p01", "probe"), epoch("p01", 1, 0.5, "completed", latency_ms=1.0), ended("p01", "probe")]
+    events = [*probe, *seeds("t0001", (0.9, 5.0), (None, 5.0)), *seeds("t0002", (0.8, 4.0), (0.7, 4.0))]
+    assert ranks(*events) == [(1, "t0002", 1), (2, "p01", 1), (3, "t0001", 2)]
 
 
 ENDS = {"test_accuracy_low": 0.6, "test_accuracy_high": 0.8}

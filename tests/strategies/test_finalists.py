@@ -13,6 +13,7 @@ from autoft.core.configs import Budget, StrategyConfig
 from autoft.strategies import Continue, Done, History, Start, TrialView, Wait, build_strategy
 from autoft.strategies.finalists import finalists, kept_seconds, kept_trials, searching
 from autoft.strategies.simulate import Simulation, simulate
+from autoft.strategies.trade_off import TRADE_OFF
 from tests.strategies.worlds import LOG_LOSS, accuracy_curve, history, trial
 
 
@@ -45,6 +46,34 @@ def test_finalists_are_the_leading_trials_whose_last_value_is_finite_and_of_equa
     assert found == [["t0001", "t0002"], ["t0001", "t0002", "t0006"]]
     lowest = finalists(history(objective=LOG_LOSS).replace(trials=views))
     assert [view.trial for view in lowest] == ["t0001", "t0006", "t0002"]
+
+
+FRONT = ((-0.9, 9.0), (-0.8, 10.0), (-0.7, 2.0), (-0.95, 20.0), (-0.7, 1.0), (None, 0.1), (-0.2, None))
+
+
+def by_front(num_finalists: int, *points: tuple[float | None, ...]) -> History:
+    views = tuple(trial(number, [0.5], status="completed", point=one) for number, one in enumerate(points, 1))
+    return history(objective=TRADE_OFF, num_finalists=num_finalists, confirm=2, trials=40).replace(trials=views)
+
+
+def test_of_several_metrics_the_finalists_are_the_front_as_far_as_checkpoints_are_kept_or_three():
+    for most, names in (
+        (2, ["t0004", "t0001"]),
+        (3, ["t0004", "t0001", "t0005"]),
+        (9, ["t0004", "t0001", "t0005"]),
+    ):
+        assert [view.trial for view in finalists(by_front(most, *FRONT))] == names
+    longer = [*FRONT, (-0.1, 0.5), (-0.05, 0.4)]
+    assert [view.trial for view in finalists(by_front(9, *longer))] == ["t0004", "t0001", "t0005", "t0008", "t0009"]
+    alone = [(-0.9, 9.0), (-0.8, 10.0), (-0.7, 11.0), (-0.85, 12.0)]
+    assert [view.trial for view in finalists(by_front(9, *alone))] == ["t0001", "t0004", "t0002"]
+    assert finalists(by_front(9)) == []
+
+
+def test_of_the_trials_are_kept_what_a_front_needs():
+    assert kept_trials(by_front(9)) == 6
+    assert kept_trials(by_front(9, *FRONT, (-0.1, 0.5), (-0.05, 0.4))) == 10
+    assert kept_trials(by_front(4, *FRONT, (-0.1, 0.5), (-0.05, 0.4))) == 8
 
 
 @pytest.mark.parametrize(("trials", "confirm", "kept"), [(12, 1, 3), (12, 2, 6), (12, 5, 6), (3, 1, 1), (1, 1, 0)])

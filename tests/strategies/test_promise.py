@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from autoft.core.configs import Budget, StrategyConfig
 from autoft.strategies import Done, History, Start, build_strategy
 from autoft.strategies.promise import expected_gain, why_no_more
 from autoft.strategies.simulate import simulate
+from autoft.strategies.trade_off import TRADE_OFF
 from tests.strategies.worlds import LOG_LOSS, accuracy_curve, history, trial
 
 VALUES = [0.5, 0.6, 0.7, 0.8, 0.9, 0.4, 0.3, 0.2, 0.1, 0.0]
@@ -56,6 +58,42 @@ def test_a_promise_is_never_negative_and_nothing_left_promises_nothing(values, m
     assert left == more
     assert gain >= -1e-12
     assert more or gain == 0
+
+
+def of_front(points: list[tuple[float | None, ...]], **options: Any) -> History:
+    views = tuple(trial(number, [0.5], status="completed", point=point) for number, point in enumerate(points, 1))
+    return history(objective=TRADE_OFF, **options).replace(trials=views)
+
+
+STAIRS = [(0.0, 1.0), (1.0, 0.0), (0.5, 0.5), *[(1.0, 1.0)] * 7]
+
+
+def test_of_several_metrics_the_promise_is_what_a_half_of_the_trials_would_lack_of_the_hypervolume():
+    gain, left = expected_gain(of_front(STAIRS, trials=20)) or (None, None)
+    assert left == 10
+    assert gain == pytest.approx(0.25 * 0.5, abs=0.01)  # only the quarter behind the middle one is dominated
+    twice = [(0.5, 0.5), *STAIRS[:-1]]
+    assert (expected_gain(of_front(twice, trials=20)) or (0, 0))[0] == pytest.approx(0.25 * 0.25, abs=0.01)
+
+
+def test_where_one_metric_varies_the_promise_of_several_is_that_of_the_law_for_one():
+    gains = []
+    for seed in range(100):
+        heights = np.random.default_rng(seed).exponential(size=40)
+        begun = of_front([(-height, 3.0) for height in heights.tolist()], trials=80, seed=seed)
+        gains.append((expected_gain(begun) or (0, 0))[0] * float(np.ptp(heights)))
+    assert np.mean(gains) == pytest.approx(math.log(2), rel=0.15)
+
+
+def test_a_front_without_a_finite_or_a_second_point_promises_nothing():
+    assert expected_gain(of_front([(None, 1.0)] * 10, trials=20)) == (0.0, 10)
+    assert expected_gain(of_front([(0.5, 1.0)] * 10, trials=20)) == (0.0, 10)
+
+
+def test_nothing_new_starts_where_a_front_promises_too_little_and_the_reason_names_the_hypervolume():
+    reason = why_no_more(of_front(STAIRS, trials=20, min_improvement=0.2))
+    assert reason == "the 10 trials that are left promise 0.12 of hypervolume, less than the 0.2 that is asked for"
+    assert why_no_more(of_front(STAIRS, trials=20, min_improvement=0.05)) is None
 
 
 def test_nothing_new_starts_once_the_promise_is_too_small_and_the_reason_says_so():
