@@ -726,6 +726,24 @@ def test_a_search_that_goes_on_with_more_trials_confirms_its_new_leader_which_th
     assert job.trial == "t0003"
 
 
+def test_a_front_that_goes_on_with_more_trials_confirms_who_is_new_on_it(bench):
+    by_two = {"metrics": ("accuracy", "-latency_ms"), "epochs": 1, "confirm": 1, "keep": 2}
+    given = {"p01": (0.1, 9.0), "t0001": (0.9, 5.0), "t0002": (0.8, 4.0)}
+    given |= {"t0001-s2": (0.7, 5.0), "t0002-s2": (0.6, 4.0)}
+    later = {"t0003": (0.85, 3.0), "t0004": (0.1, 9.0), "t0003-s2": (0.85, 3.0)}
+    b = bench(slots=1, trials=4, **by_two)
+    while (job := b.coordinator.next_job()).kind == "trial":
+        b.epoch(job.trial, 1, given[job.trial][0], "completed", latency_ms=given[job.trial][1])
+    assert job.trial == "t0001"
+    b.kill()
+    more = bench(slots=1, store=b.store, trials=8, **by_two)
+    while (job := more.coordinator.next_job()).kind == "trial":
+        more.epoch(job.trial, 1, later[job.trial][0], "completed", latency_ms=later[job.trial][1])
+    assert [row.trial for row in read_record(b.store).trials] == [*given, *later]
+    assert job.trial == "t0003"
+    assert events(b.store, "front")[-1]["trials"] == ["t0003"]
+
+
 def timed(search, store):
     """Run a search to its end, one trial at a time, on epochs of a second each; return what its trials became."""
     b = Bench(search, store, slots=1)

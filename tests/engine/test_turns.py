@@ -101,7 +101,7 @@ class Farm:
         last = job.config["epochs"] if job.config["seed"] % 5 else min(4, job.config["epochs"])
         result = EpochResult(
             epoch=epoch,
-            metrics={"val_accuracy": height * epoch / (epoch + 2)},
+            metrics={"val_accuracy": height * epoch / (epoch + 2), "parameters": job.config["seed"] % 41},
             seconds=1.0,
             status="completed" if epoch >= last else "running",
             is_best=True,
@@ -123,10 +123,17 @@ def trials(store: Store) -> list[object]:
     return [(r.trial, r.status, r.assignment, [e.metrics for e in r.epochs]) for r in read_record(store).trials]
 
 
-@pytest.fixture(scope="module", params=[("asha", 0), ("asha-promote", 0), ("asha-promote", 2)], ids=str)
+FRONT = {"metrics": ("accuracy", "-parameters"), "keep": 5}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("asha", 0, {}), ("asha-promote", 0, {}), ("asha-promote", 2, {}), ("asha-promote", 2, FRONT)],
+    ids=str,
+)
 def search(request: pytest.FixtureRequest, make_search: Callable[..., SearchConfig]) -> SearchConfig:
-    scheduler, confirm = request.param
-    return make_search(trials=12, epochs=9, scheduler=scheduler, confirm=confirm)
+    scheduler, confirm, more = request.param
+    return make_search(trials=12, epochs=9, scheduler=scheduler, confirm=confirm, **more)
 
 
 @pytest.fixture(scope="module")
@@ -196,12 +203,12 @@ def test_a_record_that_ends_between_a_decision_and_what_it_brings_goes_on_to_the
         assert trials(store) == trials(alone)
 
 
-@pytest.mark.parametrize("confirm", [0, 1])
+@pytest.mark.parametrize("options", [{}, {"confirm": 1}, {"confirm": 1, **FRONT}], ids=str)
 @pytest.mark.parametrize("scheduler", ["asha", "asha-promote", "none"])
 def test_a_replay_takes_every_decision_again_through_kills_and_a_larger_budget(
-    make_search, tmp_path, scheduler, confirm
+    make_search, tmp_path, scheduler, options
 ):
-    search = make_search(trials=4, epochs=6, scheduler=scheduler, deterministic=True, confirm=confirm)
+    search = make_search(trials=4, epochs=6, scheduler=scheduler, deterministic=True, **options)
     store = Store.open(tmp_path)
     for steps, trials in ((7, 4), (1000, 4), (9, 7), (1000, 7)):
         grown = dataclasses.replace(search, budget=dataclasses.replace(search.budget, trials=trials))
