@@ -1,5 +1,6 @@
 """The result of a search, finished or running."""
 
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +45,10 @@ class SearchResult:
         """Read what the search has recorded since; trials that were under way when it ended are `paused`."""
         is_over = is_left(self._store)  # before the record is read: what is recorded until the end counts
         record = read_record(self._store)
-        self.record: Record = record.at_rest() if is_over or record.has_ended else record
+        self.silence = record.silence(time.time()) if is_over is None else None
+        """Seconds for which nothing was recorded, where they alone tell that nobody searches any more."""
+        is_over = is_over or record.has_ended or self.silence is not None
+        self.record: Record = record.at_rest() if is_over else record
 
     @cached_property
     def space(self) -> SearchSpace:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoft.cli import options, parsing
-from autoft.cli.live import EXPENDABLE
+from autoft.cli.live import EXPENDABLE, clock
 from autoft.cli.output import emit, on_terminal, print_table, say
 from autoft.core.freed import keep_freed_memory
 from autoft.core.jsonable import Json
@@ -99,6 +99,9 @@ def print_footnotes(result: "SearchResult") -> None:
 
     for line in footnotes(result.record, result.search):
         say(line)
+    if result.silence is not None:
+        say(f"Nothing was recorded for {clock(result.silence)}; a search records its time every ten seconds.")
+        say("So it was killed, or cannot reach its folder: what ran is shown as paused.")
 
 
 def log(

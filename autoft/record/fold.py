@@ -73,6 +73,7 @@ class Fold:
         self._test: Json | None = None
         self._test_seq = 0
         self._last_seq = 0
+        self._last_time = 0.0
         self._decisions: list[SealedTable | Json] = []
         self._epoch_tables: list[SealedTable] = []
         self._recent_epochs: list[tuple[str, EpochResult]] = []
@@ -91,6 +92,7 @@ class Fold:
             has_ended=self._has_ended,
             test=self._test if self._is_test_of_today else None,
             last_seq=self._last_seq,
+            last_time=self._last_time,
             decision_sources=tuple(self._decisions),
             epoch_tables=tuple(self._epoch_tables),
             recent_epochs=tuple(self._recent_epochs),
@@ -129,7 +131,7 @@ class Fold:
                 self._notes.append(event["text"])
             case "clock":
                 self._seconds_used = event["seconds"]
-        self._last_seq = event["seq"]
+        self._last_seq, self._last_time = event["seq"], event["time"]
 
     def add_part(self, tables: Mapping[str, SealedTable], *, last_seq: int) -> None:
         """Take the events of a sealed part, whose last is `last_seq`; epochs and decisions stay columns.
@@ -213,6 +215,8 @@ class Fold:
         clock = kind == (kinds.index("clock") if "clock" in kinds else -1)
         for event in rows_to_events("events", table.take(np.flatnonzero(~clock))):
             self.add(event)
+        if table.num_rows:
+            self._last_time = table.column("time")[table.num_rows - 1].as_py()
         if clock.any():
             self._seconds_used = table.column("seconds")[int(np.flatnonzero(clock)[-1])].as_py()
 

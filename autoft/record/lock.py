@@ -70,14 +70,14 @@ class WriterLock:
             self._handle = None
 
 
-def is_left(store: Store) -> bool:
-    """Return whether it is certain that nobody searches in the run in the folder `store`; locks and writes nothing.
+def is_left(store: Store) -> bool | None:
+    """Return whether nobody searches in the run in the folder `store`, where that is certain; locks and writes nothing.
 
-    It is where the last writer was on this machine, and does not hold its lock any more. On an object store, where
-    there is none, and from another machine, which not every shared disk tells of locks, it is never certain.
+    It is certain where the last writer was on this machine: it holds its lock, or does not any more. On an object
+    store, where there is none, and from another machine, which not every shared disk tells of locks, it is not: None.
     """
     if not store.is_local or not sys.platform.startswith(("linux", "darwin")):
-        return False
+        return None
     path = Path(store.within("results").path(_NAME))
     with _own_lock:
         try:
@@ -85,11 +85,11 @@ def is_left(store: Store) -> bool:
                 return False
             handle = os.open(path, os.O_RDONLY)
         except OSError:
-            return False
+            return None
         try:
-            return _signed_here(os.read(handle, 4096)) and not _is_held(handle)
+            return not _is_held(handle) if _signed_here(os.read(handle, 4096)) else None
         except OSError:
-            return False
+            return None
         finally:
             os.close(handle)
 

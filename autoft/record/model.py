@@ -15,6 +15,9 @@ from autoft.core.jsonable import Json
 from autoft.record.sealed import SealedTable
 from autoft.record.tables import row_to_result, rows_to_events
 
+SILENCE_SECONDS = 120.0
+"""A search writes the time that it has used every ten seconds: one that writes nothing for so long is none any more."""
+
 Action = Literal["start", "continue", "pause", "stop", "wait", "done"]
 
 
@@ -127,6 +130,8 @@ class Record:
     """`trial` and `metrics` of the final test, once it is made."""
     last_seq: int
     """Number of the last event."""
+    last_time: float
+    """When the last event was written, in seconds since 1970; of sealed ones, the last that is of no trial's epoch."""
     decision_sources: tuple[SealedTable | Json, ...] = field(repr=False)
     """Decisions, as tables or events."""
     epoch_tables: tuple[SealedTable, ...] = field(repr=False)
@@ -158,6 +163,16 @@ class Record:
     def by_name(self) -> Mapping[str, TrialRow]:
         """The trials by their names."""
         return {row.trial: row for row in self.trials}
+
+    def silence(self, now: float) -> float | None:
+        """Return for how many seconds nothing was written, where it is so long that the search cannot be under way.
+
+        Args:
+            now: Seconds since 1970. The clock of the machine that wrote may be another; none that talks to an object
+                store is far off, for that refuses its requests.
+        """
+        seconds = now - self.last_time
+        return seconds if self.searches and not self.has_ended and seconds > SILENCE_SECONDS else None
 
     def at_rest(self) -> "Record":
         """Return it as it stands while nobody searches: what was running is paused, since a resume takes it up."""

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,24 @@ def test_a_trial_that_was_under_way_when_the_search_ended_is_paused(
     assert capsys.readouterr().out == "t0002 is paused\n"
     board = open_run(run).leaderboard()
     assert board.set_index("trial").status["t0002"] == "paused"
+
+
+def test_a_search_elsewhere_that_is_silent_for_long_is_said_to_be_and_its_trials_are_paused(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    begun = {"trial": "t0009", "kind": "trial", "assignment": {}, "until_epoch": 1}
+    config = open_run(run).record.by_name["t0001"].config.to_json()
+    for silent, status in ((10, "running"), (600, "paused")):
+        with RecordWriter(Store.open(copy), clock=lambda silent=silent: time.time() - silent) as writer:
+            writer.append({"event": "search"})
+            writer.append({"event": "trial", **begun, "config": config})
+        (copy / "results" / ".lock").write_text('{"host": "elsewhere"}')
+        assert open_run(copy).record.by_name["t0009"].status == status
+    assert main(["leaderboard", str(copy)]) == 0
+    assert "Nothing was recorded for 10:0" in capsys.readouterr().err
+    assert main(["leaderboard", run]) == 0
+    assert "Nothing was recorded" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["leaderboard", "log", "resume"])

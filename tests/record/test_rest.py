@@ -96,12 +96,31 @@ def test_an_end_that_was_written_tells_on_every_store_and_the_next_start_takes_i
         assert statuses(store)["t0001"] == "running"
 
 
-def test_without_a_written_end_nothing_is_said_of_an_object_store(tmp_path: Path):
-    store = Store(Store.open(tmp_path).filesystem, str(tmp_path), False)
-    with RecordWriter(store) as writer:
-        write_flushes(writer, UNDER_WAY)
-    assert not is_left(store)
+def on_object_store(folder: Path) -> Store:
+    return Store(Store.open(folder).filesystem, str(folder), False)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_on_an_object_store_a_search_that_was_silent_for_two_minutes_is_none_any_more(tmp_path: Path, sealed: bool):
+    store = on_object_store(tmp_path)
+    with RecordWriter(store, clock=lambda: 1000.0) as writer:
+        write_flushes(writer, [*UNDER_WAY, [{"event": "clock", "seconds": 3.0}]])
+        if sealed:
+            writer.seal()
+    assert is_left(store) is None
     assert statuses(store)["t0001"] == "running"
+    record = read_record(store)
+    assert record.last_time == 1000.0
+    assert record.silence(1120.0) is None
+    assert record.silence(1121.0) == 121.0
+    with RecordWriter(store) as writer:
+        write_flushes(writer, [[{"event": "end"}]])
+    assert read_record(store).silence(1e12) is None
+
+
+def test_a_run_that_is_laid_and_waits_is_not_silent(tmp_path: Path):
+    RecordWriter(on_object_store(tmp_path)).close()
+    assert read_record(on_object_store(tmp_path)).silence(1e12) is None
 
 
 def test_of_a_writer_on_another_machine_nothing_is_said(tmp_path: Path):
@@ -113,12 +132,12 @@ def test_of_a_writer_on_another_machine_nothing_is_said(tmp_path: Path):
     assert json.loads(sign.read_text()) == {"host": platform.node(), "process": os.getpid()}
     for text in (json.dumps({"host": "elsewhere", "process": 1}), "", "{", "[]"):
         sign.write_text(text)
-        assert not is_left(store)
+        assert is_left(store) is None
     sign.unlink()
-    assert not is_left(store)
+    assert is_left(store) is None
 
 
 def test_a_lock_that_no_writer_has_signed_says_nothing(tmp_path: Path):
     store = Store.open(tmp_path)
     WriterLock(store.within("results")).release()
-    assert not is_left(store)
+    assert is_left(store) is None
