@@ -1,6 +1,6 @@
 """`extends:`: a space laid over another, maps merged, named blocks and domains replaced whole."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from autoft.core import catalog
 from autoft.core.catalog import Argument
@@ -8,7 +8,7 @@ from autoft.core.errors import ConfigError, SpaceError
 from autoft.core.recipe import BLOCKS, SCALARS, Block
 from autoft.space.nodes import Node, Problems, shown
 from autoft.space.query import answers_with, is_query
-from autoft.space.settings import domain_forms
+from autoft.space.settings import domain_forms, read_setting
 
 ReadOther = Callable[[Node, tuple[str, ...]], Node]
 """Returns the space that the node of an `extends:` names; the names are those on the way to it."""
@@ -95,6 +95,8 @@ def change_branches(section: str, base: Node, change: Node) -> Node:
         if key in ("prior", "when", "probabilities") or not (asking or having):
             entries[key] = node
         for index in asking:
+            if (branches[index].map or {}).get("settings", Node({})).map is None:
+                continue  # Reading the query says so, with its line.
             branches[index] = _merged(branches[index], Node({"settings": Node({key: node}, node.where)}, node.where))
         for index in having:
             branches[index] = with_setting(block, branches[index], key, node)
@@ -128,3 +130,38 @@ def with_setting(block: Block, branch: Node, setting: str, value: Node) -> Node:
     entries = {block.key: branch} if branch.map is None else dict(branch.map)
     entries[setting] = _merged(entries[setting], value) if setting in entries else value
     return Node(entries, branch.where)
+
+
+def with_refusals(block: Block, branches: Sequence[Node]) -> list[Node]:
+    """Return branches in which a value that they share, and that not all of them take, knows which refuse it.
+
+    A change to every branch is shared, and a setting of all backbones that a query finds.
+    """
+    told = list(branches)
+    places: dict[tuple[str, int], list[int]] = {}
+    for index, branch in enumerate(branches):
+        for key, node in (branch.map or {}).items():
+            places.setdefault((key, id(node)), []).append(index)
+    for (key, _), sharing in places.items():
+        node = (branches[sharing[0]].map or {})[key]
+        arguments = {index: argument_of(block, branches[index], key) for index in sharing if len(sharing) > 1}
+        if len(set(arguments.values())) < len(("one", "another")):
+            continue
+        refusals = {index: _refusals(node, argument) for index, argument in arguments.items()}
+        for index, said in refusals.items():
+            alike = tuple(_label(block, branches[other]) for other, text in refusals.items() if text == said)
+            if said and len(alike) < len(sharing):
+                told[index] = Node({**(told[index].map or {}), key: node.in_branches(alike)}, told[index].where)
+    return told
+
+
+def _refusals(node: Node, argument: Argument | None) -> tuple[str, ...]:
+    """Return what reading a setting says against it; nothing of one that is a block, or is no setting."""
+    problems = Problems()
+    if argument is not None and argument.type != "block":
+        read_setting(node, argument.name, argument, problems)
+    return tuple(problems.sentences)
+
+
+def _label(block: Block, branch: Node) -> str:
+    return str((branch.map or {}).get("as", (branch.map or {}).get(block.key, branch)).value)

@@ -13,6 +13,9 @@ from autoft.space.domains import Domain
 LARGEST: Final = 10**300 - 1
 """A larger whole number is read as a float, as other readers of JSON do: as infinity."""
 
+_MOST_LISTED: Final = 5
+"""Branches that an error names; a query finds hundreds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -24,6 +27,8 @@ class Node:
     """As "file:line"; "" for what was not read from a file."""
     is_told: bool = False
     """Whether a mistake in it was told when the text was read; no other one is then."""
+    branches: tuple[str, ...] = ()
+    """Of the branches that share it those that refuse it alike, where others do not."""
 
     @property
     def map(self) -> dict[str, "Node"] | None:
@@ -39,6 +44,15 @@ class Node:
     def is_scalar(self) -> bool:
         """Whether this is neither a map nor a list."""
         return not isinstance(self.value, dict | tuple)
+
+    def in_branches(self, branches: tuple[str, ...]) -> "Node":
+        """Return the same, and all that is in it, as what those branches refuse."""
+        value = self.value
+        if isinstance(value, dict):
+            value = {key: node.in_branches(branches) for key, node in value.items()}
+        elif isinstance(value, tuple):
+            value = tuple(node.in_branches(branches) for node in value)
+        return Node(value, self.where, self.is_told, branches)
 
     def plain(self) -> Any:
         """Return the value as plain JSON."""
@@ -92,6 +106,8 @@ class Problems:
 
     def add(self, path: str, problem: str, node: Node | None = None, *, hint: str = "") -> None:
         """Note that `path`, written at `node`, has a problem: "must be ..., not ..."; no full stop."""
+        if node is not None and node.branches and not hint:
+            hint = " Write one that all branches take, or the whole `choice:` with one for each."
         self.say(f"{place(path, node)} {problem}.{hint}", node)
 
     def say(self, sentence: str, node: Node | None) -> None:
@@ -117,8 +133,13 @@ class Problems:
 
 
 def place(path: str, node: Node | None) -> str:
-    """Return "optimizer.lr (vision.yaml:12)"."""
-    return f"{path} ({node.where})" if node is not None and node.where else path
+    """Return "optimizer.lr (vision.yaml:12)", with the branches that refuse what others take."""
+    if node is None or not node.where:
+        return path
+    listed = node.branches[:_MOST_LISTED]
+    rest = len(node.branches) - len(listed)
+    names = f" for {', '.join(listed)}" if listed else ""
+    return f"{path} ({node.where}{names}{f' and {rest} more' if rest else ''})"
 
 
 def is_number(value: Any) -> bool:

@@ -12,6 +12,7 @@ from autoft.core.errors import ConfigError, nearest
 from autoft.core.jsonable import Json
 from autoft.core.recipe import BLOCKS, SCALARS, complete, filled, inner_block
 from autoft.space.domains import UNSET, Choice
+from autoft.space.extend import with_refusals
 from autoft.space.nodes import Node, Problems, place, shown, to_node
 from autoft.space.settings import domain_forms, read_probabilities, read_setting
 from autoft.space.tree import MISSING, Block, Branch, Scalar, Searched, Section
@@ -79,7 +80,7 @@ class SectionReader:
         if not written:
             self.problems.add(spot.path, "has an empty choice; list at least one branch", node)
             return None
-        read = [(self._branch(spot, one), one) for one in written]
+        read = [(self._branch(spot, one), one) for one in with_refusals(spot.block, written)]
         branches = [(branch, one) for branch, one in read if branch is not None]
         self._check_labels(spot, branches)
         if forms:

@@ -394,6 +394,19 @@ def test_extends_leaves_alone_what_a_branch_has_in_name_only(base: Path) -> None
     assert [branch.get("batch_norm") for branch in branches] == ["batch", None]
 
 
+@pytest.mark.parametrize("change", ["0.9", "{uniform: [0.8, 0.9]}"])
+def test_extends_replaces_a_domain_with_its_condition(base: Path, change: str) -> None:
+    base.write_text(
+        "task: image-classification\n"
+        "optimizer: {name: sgd, momentum: {uniform: [0.5, 0.9], when: {batch_size: 8}}}\n"
+        "batch_size: {choice: [8, 16]}\n"
+    )
+    momentum = extended(base, f"optimizer: {{momentum: {change}}}\n")["optimizer"]["momentum"]
+    assert momentum == (0.9 if change == "0.9" else {"uniform": [0.8, 0.9]})
+    kept = extended(base, "optimizer: {momentum: {prior: 0.6}}\n")["optimizer"]["momentum"]
+    assert kept == {"uniform": [0.5, 0.9], "prior": 0.6, "when": {"batch_size": 8}}
+
+
 def test_extends_a_shipped_space_and_another_file(base: Path) -> None:
     (base.parent / "inner").mkdir()
     path = base.parent / "inner" / "mine.yaml"

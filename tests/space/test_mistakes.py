@@ -731,3 +731,55 @@ def test_a_wrong_override(override: dict[Any, object], sentence: str) -> None:
     with pytest.raises(SpaceError) as caught:
         space.narrowed(override)
     assert list(caught.value.problems) == [sentence]
+
+
+def extended(tmp_path: Path, backbones: str, change: str) -> list[str]:
+    (tmp_path / "base.yaml").write_text(
+        f"task: image-classification\nfinetune: full\nbackbone: {{choice: [{backbones}]}}\n"
+    )
+    (tmp_path / "mine.yaml").write_text(f"extends: base.yaml\nbackbone:\n  {change}\n")
+    with pytest.raises(SpaceError) as caught:
+        load_space(tmp_path / "mine.yaml")
+    return [sentence.replace(f"{tmp_path}/", "") for sentence in caught.value.problems]
+
+
+VITS = "timm:vit_tiny_patch16_224, timm:vit_small_patch16_224"
+NOT_A_SIZE = "must be a whole number, a multiple of 16, of at least 16 and at most 2048, not 230"
+REMEDY = "Write one that all branches take, or the whole `choice:` with one for each."
+
+
+@pytest.mark.parametrize("backbones", [f"timm:resnet18, {VITS}", f"timm:resnet18, {{query: [{VITS}]}}"])
+def test_a_change_that_some_branches_do_not_take_is_refused_with_their_names(tmp_path: Path, backbones: str) -> None:
+    (sentence,) = extended(tmp_path, backbones, "input_size: 230")
+    names = sentence.partition(" for ")[2].partition(")")[0].split(", ")
+    assert sentence == f"backbone.input_size (mine.yaml:3 for {', '.join(names)}) {NOT_A_SIZE}. {REMEDY}"
+    assert [name.partition(".")[0] for name in sorted(names)] == sorted(VITS.split(", "))
+
+
+def test_a_value_in_a_changed_domain_is_refused_with_the_branches_too(tmp_path: Path) -> None:
+    change = "input_size:\n    choice: [224, 230]"
+    (sentence,) = extended(tmp_path, "timm:resnet18, timm:vit_tiny_patch16_224", change)
+    assert sentence == f"backbone.input_size (mine.yaml:4 for timm:vit_tiny_patch16_224) {NOT_A_SIZE}. {REMEDY}"
+
+
+def test_a_change_that_no_branch_takes_is_refused_once(tmp_path: Path) -> None:
+    (sentence,) = extended(tmp_path, VITS, "input_size: 230")
+    assert sentence == f"backbone.input_size (mine.yaml:3) {NOT_A_SIZE}."
+
+
+def test_a_setting_of_a_query_that_some_answers_do_not_take_is_refused_with_their_names(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "task: image-classification\nfinetune: full\n"
+        "backbone: {query: [timm:resnet18, timm:vit_tiny_patch16_224], settings: {input_size: 230}}\n"
+    )
+    with pytest.raises(SpaceError) as caught:
+        load_space(tmp_path / "own.yaml")
+    (sentence,) = caught.value.problems
+    assert "own.yaml:3 for timm:vit_tiny_patch16_224" in sentence
+
+
+def test_settings_of_a_query_that_are_no_map_are_refused_where_a_space_changes_one(tmp_path: Path) -> None:
+    query = "{query: 'timm:resnet*', settings: [drop_path]}"
+    assert extended(tmp_path, f"timm:convnext_tiny, {query}", "drop_path: 0.1") == [
+        "backbone.settings (base.yaml:3) must be a map of setting to value, not ['drop_path']."
+    ]
