@@ -47,7 +47,7 @@ def predict(
     from autoft import api
 
     model = api.load(bundle)
-    names, raw = model.read(inputs, stdin=sys.stdin)
+    names, raw = model.read(inputs, stdin=sys.stdin or ())  # None where a caller has closed it
     unusable: list[str] = []
     with open_sink(out, form, model.labels) as write:
         for rows in _predicted(model, names, raw, unusable):

@@ -1,7 +1,8 @@
 """Rows as they are read, before any is judged: names, inputs on demand, labels and groups."""
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -97,6 +98,29 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A file of texts that cannot be read, in the place of one text."""
+
+    reason: str
+    kind: InputKind = "content"
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, index: int) -> str:
+        """Refuse.
+
+        Raises:
+            DataError: Always, with the reason.
+        """
+        raise DataError(self.reason)
+
+    def path(self, index: int) -> Path | None:
+        """Return None: it has no file that can be read."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class PathInputs:
     """Picture files, each opened when it is read."""
 
@@ -187,26 +211,56 @@ def read_file(path: Path | None) -> bytes:
     """
     if path is None:
         raise DataError("no picture is given")
-    try:
-        problem = _why_unread(path)
-        if problem is None:
+    with _in_words(path):
+        num_bytes = _num_bytes(path)
+        if num_bytes <= LARGEST_PICTURE_BYTES:
             return path.read_bytes()
+    raise DataError(
+        f"the file '{path}' is larger than any picture that is read "
+        f"({num_bytes:,} bytes; the most are {LARGEST_PICTURE_BYTES:,})"
+    )
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a file in UTF-8, with their ends.
+
+    Raises:
+        DataError: If it cannot be read as such; gives the reason alone.
+    """
+    with _in_words(path):
+        _num_bytes(path)
+        try:
+            with path.open(encoding="utf-8-sig") as lines:
+                return list(lines)
+        except UnicodeDecodeError as error:
+            raise DataError(f"it is not in UTF-8: {error}") from error
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """Raise what the system says of a file as a reason in words.
+
+    Raises:
+        DataError: In place of any OSError.
+    """
+    try:
+        yield
+    except DataError:  # a ValueError too, which says it already
+        raise
     except FileNotFoundError:
         raise DataError(f"there is no file '{path}'") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"the file '{path}' cannot be read: {reason}") from error
-    raise DataError(problem)
 
 
-def _why_unread(path: Path) -> str | None:
-    """Return why a file is not even opened: a pipe is waited for, and a device may have no end."""
+def _num_bytes(path: Path) -> int:
+    """Return a file's size.
+
+    Raises:
+        DataError: If it is not to be opened: a pipe is waited for, and a device may have no end.
+    """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        return f"the file '{path}' is a pipe, a socket or a device"
-    if found.st_size > LARGEST_PICTURE_BYTES:
-        return (
-            f"the file '{path}' is larger than any picture that is read "
-            f"({found.st_size:,} bytes; the most are {LARGEST_PICTURE_BYTES:,})"
-        )
-    return None
+        raise DataError(f"the file '{path}' is a pipe, a socket or a device")
+    return found.st_size

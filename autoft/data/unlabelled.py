@@ -1,8 +1,10 @@
 """Inputs to predict: files, folders, tables, objects in memory, or texts line by line."""
 
+import codecs
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -11,7 +13,7 @@ from autoft.data import hugging_face, tables
 from autoft.data.columns import model_columns, part_of
 from autoft.data.folders import TABLE_ENDINGS, spelled, walk_files
 from autoft.data.pictures import is_picture_name
-from autoft.data.rows import Held, Inputs, PathInputs
+from autoft.data.rows import Held, Inputs, PathInputs, Unread, read_lines
 from autoft.data.source import describe_source, existing
 from autoft.data.tables import Table
 
@@ -175,17 +177,15 @@ def _of_file(file: Path, kind: str) -> list[Place]:
             f"'{STDIN}' for standard input."
         )
     try:
-        with file.open(encoding="utf-8-sig") as lines:
-            return _of_lines(lines, name, kind)
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{name}' is not in UTF-8: {error}.") from error
-    except OSError as error:
-        raise DataError(f"'{name}' cannot be read: {error.strerror}.") from error
+        lines = read_lines(file)
+    except DataError as error:
+        return [Place(name, Unread(str(error)), 0)]
+    return _of_lines(lines, name, kind)
 
 
 def _of_stdin(lines: Iterable[str], kind: str) -> list[Place]:
     try:
-        return _of_lines(map(_decoded, lines), "stdin", kind)
+        return _of_lines(_unmarked(map(_decoded, lines)), "stdin", kind)
     except UnicodeError as error:
         raise DataError(f"'stdin' is not in UTF-8: {error}.") from error
 
@@ -193,6 +193,12 @@ def _of_stdin(lines: Iterable[str], kind: str) -> list[Place]:
 def _decoded(line: str) -> str:
     """Return a line in which each byte was a part of UTF-8; in the C locale Python lets the others pass."""
     return line.encode("utf-8", "surrogateescape").decode()
+
+
+def _unmarked(lines: Iterator[str]) -> Iterator[str]:
+    """Yield lines without the byte order mark that may stand before the first."""
+    yield from (line.removeprefix(codecs.BOM_UTF8.decode()) for line in islice(lines, 1))
+    yield from lines
 
 
 def _of_lines(lines: Iterable[str], name: str, kind: str) -> list[Place]:

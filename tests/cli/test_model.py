@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,14 @@ def test_a_missing_input_is_refused_and_no_file_is_made(
     assert main(["predict", bundle, str(tmp_path / "no.png"), "--out", str(tmp_path / "a.csv")]) == 2
     assert "no.png" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_standard_input_is_still_that_of_a_command_line(
+    bundle: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["predict", bundle, "-"]) == 2
+    assert "Texts on stdin are of no use to a model of pictures" in capsys.readouterr().err
 
 
 def test_a_broken_picture_is_refused_and_no_file_is_made(

@@ -206,8 +206,39 @@ def test_texts_for_a_model_of_pictures_are_said():
 
 def test_a_text_file_of_another_encoding_is_said(tmp_path):
     (tmp_path / "a.txt").write_bytes("café\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"is not in UTF-8"):
-        read_inputs([tmp_path / "a.txt"], "text")
+    (_, bad), found = read_inputs(["x", tmp_path / "a.txt"], "text")
+    assert bad == str(tmp_path / "a.txt")
+    assert found[0] == "x"
+    with pytest.raises(DataError, match=r"a.txt' cannot be used: it is not in UTF-8: 'utf-8' codec can't decode "):
+        found[1]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_pipe_called_like_a_text_is_named_and_not_waited_for(tmp_path, whole):
+    os.mkfifo(tmp_path / "x.txt")
+    (tmp_path / "y.txt").write_text("fine\n")
+    names, found = read_inputs([tmp_path] if whole else [tmp_path / "x.txt", tmp_path / "y.txt"], "text")
+    assert names == [str(tmp_path / "x.txt"), f"{tmp_path / 'y.txt'}:1"]
+    assert found[1] == "fine"
+    with pytest.raises(DataError, match=r"x.txt' cannot be used: the file '.*x.txt' is a pipe, a socket or a device"):
+        found[0]
+
+
+def test_a_text_file_that_is_gone_is_named_beside_the_others(tmp_path):
+    (tmp_path / "x.txt").symlink_to("nowhere")
+    (tmp_path / "y.txt").write_text("fine\n")
+    _, found = read_inputs([tmp_path], "text")
+    assert found[1] == "fine"
+    with pytest.raises(DataError, match=r"x.txt' cannot be used: there is no file '.*x.txt'\.$"):
+        found[0]
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the latter in the C locale
+def test_a_mark_before_the_texts_on_standard_input_is_no_part_of_them(errors):
+    encoding = "utf-8" if errors == "strict" else "ascii"
+    marked = io.TextIOWrapper(io.BytesIO("\ufefffine\n".encode()), encoding=encoding, errors=errors)
+    assert read(["-"], "text", stdin=marked) == (["stdin:1"], ["fine"])
+    assert read(["-"], "text", stdin=io.StringIO("\ufeff\nfine\n")) == (["stdin:2"], ["fine"])
 
 
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the latter in the C locale
