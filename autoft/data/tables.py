@@ -22,6 +22,8 @@ MISSING_WORDS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 
 
 _OBJECTS = b"autoft objects"
+_SPELLED = {"Interval", "Period"}
+"""Objects of pandas whose texts name a class."""
 _HEAD_BYTES = 4096
 _TAB_AND_LINE_END = r"(?s)\t.*[\r\n]|[\r\n].*\t"
 
@@ -212,15 +214,14 @@ def _read_parquet(path: Path) -> pa.Table:
 def _from_series(series: Any) -> "Column | str":
     try:
         found: Column = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeEncodeError):
-        return _from_objects(list(series))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError):
+        return _from_objects([None if gone else value for value, gone in zip(series, series.isna(), strict=True)])
     return found
 
 
 def _from_objects(values: list[Any]) -> "Column | str":
     """Return a column of Python objects, numbers and texts mixed as texts; or the type of one that no column holds."""
-    if any(isinstance(value, PurePath) for value in values):
-        values = [str(value) if isinstance(value, PurePath) else value for value in values]
+    values = [_in_python(value) for value in values]
     try:
         column: Column = pa.array(values)
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
@@ -232,6 +233,16 @@ def _from_objects(values: list[Any]) -> "Column | str":
         present = [None if isinstance(value, float) and isnan(value) else value for value in values]
         return _from_objects([None if value is None else str(value) for value in present])
     return column
+
+
+def _in_python(value: Any) -> Any:
+    """Return paths, intervals and periods as their texts, numpy's numbers as Python's, and all else as it is."""
+    kind = type(value)
+    if kind is str:  # most are
+        return value
+    if isinstance(value, PurePath) or (kind.__module__.partition(".")[0] == "pandas" and kind.__name__ in _SPELLED):
+        return str(value)
+    return value.item() if kind.__module__ == "numpy" and hasattr(value, "item") and not value.ndim else value
 
 
 def _assembled(columns: "dict[str, Column | str]", num_rows: int) -> pa.Table:

@@ -1,6 +1,7 @@
 import datetime
 import re
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -156,6 +157,20 @@ def test_periods_are_labels():
     periods = pd.Series(pd.PeriodIndex(["2020-01", None, "2020-02"], freq="M"))
     for values in (periods, periods.astype("category")):
         assert labels_of(memory(label=values), "label") == ["2020-01", None, "2020-02"]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([pd.Interval(0, 1), None, pd.Interval(1, 2), float("nan")], ["(0, 1]", None, "(1, 2]", None]),
+        ([pd.Period("2020-01"), pd.NaT, pd.Period("2020-02")], ["2020-01", None, "2020-02"]),
+        ([pd.Interval(0, 1), "rest", 3, pd.NA], ["(0, 1]", "rest", "3", None]),
+        ([np.int64(1), "x", np.float32(1.5), np.bool_(True), pd.NA], ["1", "x", "1.5", "True", None]),
+        ([2**70, 1, None], ["1180591620717411303424", "1", None]),
+    ],
+)
+def test_objects_of_pandas_and_numpy_in_a_mixed_column_are_labels(values, labels):
+    assert labels_of(memory(label=pd.Series(values, dtype=object)), "label") == labels
 
 
 def test_intervals_are_no_input_and_may_be_a_group():
