@@ -120,7 +120,9 @@ def submit(
         return
     emit(info.job)
     for command, rest in (("status", ()), ("logs", ("-f",)), ("fetch", ("--out", "DIR")), ("stop", ())):
-        say(f"  {line(command, info.job, server.url, *rest)}")
+        # Whether a run in place can be read from here is seen when it is there; `status` says it then.
+        if command != "fetch" or not in_place:
+            say(f"  {line(command, info.job, server.url, *rest)}")
     if follow:
         _follow(info.job, server)
 
@@ -164,6 +166,8 @@ def status(
         emit(json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
         return
     _print_status(found)
+    if found.progress is not None and found.info.state == "succeeded":
+        _say_fetch(job, server)
 
 
 def logs(
@@ -331,7 +335,7 @@ def _follow(job: str, server: "JobServer") -> None:
             say(f"The job {job} has succeeded. {found.note}")
             return
         print_result(api.open_run(info.run))
-        say(f"Bring it home: {line('fetch', job, server.url, '--out', 'DIR')}")
+        _say_fetch(job, server)
         return
     say(f"The job {job} has {info.state}" + (f": {info.message}" if info.message else "."))
     _say_resume(found, server)
@@ -349,8 +353,18 @@ def _detaching(job: str, server: "JobServer") -> Iterator[None]:
         ) from None
 
 
+def _say_fetch(job: str, server: "JobServer") -> None:
+    say(f"Bring it home: {line('fetch', job, server.url, '--out', 'DIR')}")
+
+
 def _say_resume(found: "JobStatus", server: "JobServer") -> None:
-    """Say the line that goes on with a run: in place where it cannot be read from here."""
+    """Say the line that goes on with a run: in place where it cannot be read from here; of no run where its log is."""
+    from autoft.jobs import watching as jobs
+
+    if not jobs.has_begun(found, server):
+        log = line("logs", found.info.job, server.url)
+        say(f"Its search had not begun, as far as can be seen from here. Its log: {log}")
+        return
     given = ["--address", server.url, *(["--in-place"] if found.progress is None else [])]
     say(f"Go on with: {shlex.join(['autoft', 'submit', *given, '--', 'resume', found.info.run])}")
 

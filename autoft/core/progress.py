@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from autoft.core.configs import Budget
 from autoft.core.jsonable import Json
 
+SEARCHING = "searching"
+"""The stage in which trials are trained; a search that reached it is kept."""
 PREPARING = "Preparing "
 """How a line of a trial's log begins that says how far what comes before its first epoch is."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from autoft.core.configs import Budget, ExecutionPolicy, SearchConfig
 from autoft.core.errors import Interrupted, StorageError, WorkError
 from autoft.core.jsonable import Json
-from autoft.core.progress import Listener
+from autoft.core.progress import SEARCHING, Listener
 from autoft.core.seeds import generator
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
@@ -153,7 +153,7 @@ def _run(
             note = f"concurrent asks for {asked} trials side by side, and the machine holds {workers}."
             writer.append({"event": "note", "text": note})
             watcher.show(note)
-        watcher.stage("searching")
+        watcher.stage(SEARCHING)
         if not workers:
             watcher.show(NO_PLACE)
         coordinator = Coordinator(

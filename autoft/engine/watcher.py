@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from autoft.core.configs import SearchConfig
 from autoft.core.jsonable import Json
-from autoft.core.progress import Best, Listener, Progress
+from autoft.core.progress import SEARCHING, Best, Listener, Progress
 from autoft.engine.clock import Clock
 from autoft.engine.forecast import seconds_left
 from autoft.engine.ledger import Ledger
@@ -63,7 +63,7 @@ class Watcher:
         self._record = record
         self._preparation = preparation
         self._looked_at = float("-inf")
-        self._stage = "searching"
+        self._stage = SEARCHING
         self._num_probes = len(space.backbones())
         self._places = 1
         self._rows: tuple[Json, ...] = ()

@@ -1,6 +1,7 @@
 """A job while it runs: its state, what its run has recorded, what it prints; and its end."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from autoft.api.folder import read_search
 from autoft.core.configs import SearchConfig
 from autoft.core.errors import FormatError, UserError, WorkError
 from autoft.core.jsonable import Json
-from autoft.core.progress import Listener, Progress
+from autoft.core.progress import SEARCHING, Listener, Progress
 from autoft.core.storage import Store
 from autoft.engine.clock import Clock
 from autoft.engine.search import restore_ledger
@@ -25,6 +26,8 @@ POLL_SECONDS = 2.0
 """Between two looks at a job."""
 WAIT_SECONDS = STOP_SECONDS + 30.0
 """How long a job that was asked to end is waited for."""
+_BEGUN = re.compile(rf"^\[[\d:]+[^\]]*\] {SEARCHING}$", re.MULTILINE)
+"""The line with which `autoft search` and `resume` say that they have reached that stage."""
 _RECONNECTS = 5
 """How often in a row a log may break off without a word."""
 
@@ -139,6 +142,16 @@ def seen(info: JobInfo, *, watch: RunWatch | None = None) -> JobStatus:
     except (UserError, OSError) as error:
         return JobStatus(info=info, progress=None, note=f"The run cannot be read from here: {error}")
     return JobStatus(info=info, progress=progress, note="")
+
+
+def has_begun(found: JobStatus, server: JobServer) -> bool:
+    """Return whether the search of a job had begun, as far as its run or else its log tells: then it is kept."""
+    if found.progress is not None:
+        return True
+    try:
+        return _BEGUN.search(server.log(found.info.job)) is not None
+    except WorkError:  # a job that was never started has no log
+        return False
 
 
 def wait(job: str, server: JobServer, *, listener: Listener, watch: RunWatch | None = None) -> JobInfo:

@@ -69,6 +69,8 @@ class Jobs:
         """Of a job that is submitted next."""
         self.details: dict[str, Any] = {}
         """By the job, what the server says of it."""
+        self.printed = "printed there\n"
+        """The log of every job."""
 
     def answer(self, request: Any) -> None:
         """Answer a request as Ray does; a log cannot be followed."""
@@ -83,7 +85,7 @@ class Jobs:
             case "GET", ["api", "jobs", job]:
                 answering(200, self.details[job])(request)
             case "GET", ["api", "jobs", _, "logs"]:
-                answering(200, {"logs": "printed there\n"})(request)
+                answering(200, {"logs": self.printed})(request)
             case "POST", ["api", "jobs", job, "stop"]:
                 self.details[job]["status"] = "STOPPED"
                 answering(200, {"stopped": True})(request)

@@ -8,6 +8,7 @@ import pytest
 
 from autoft.api.searching import resuming
 from autoft.cli import main
+from autoft.core.progress import SEARCHING
 from autoft.core.storage import Store
 from autoft.record import RecordWriter
 from tests.cli.test_results import recorded
@@ -36,6 +37,14 @@ def submitted(url: str, *arguments: str) -> int:
     return main(["submit", "--address", url, "--in-place", "--code", "installed", *arguments])
 
 
+def searched(folder: Path) -> Path:
+    """Return the run that a job has left in a folder."""
+    run = recorded(folder)
+    with RecordWriter(Store.open(run)) as writer:
+        writer.append({"event": "search", "slots": 1})
+    return run
+
+
 def test_a_job_that_succeeds_is_no_mistake_where_its_run_cannot_be_read(
     jobs: Jobs, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +61,7 @@ def test_a_run_that_cannot_be_read_is_gone_on_with_in_place(
     jobs: Jobs, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs.state = "FAILED"
+    jobs.printed = f"[0:07] 40 rows\n[1:02:03, about 4:56 left] {SEARCHING}\n[1:02:04] t0001 is over\n"
     assert submitted(url, "--follow", "--", "search", "/data/there", "--out", THERE) == 1
     line = f"autoft submit --address {url} --in-place -- resume {THERE}"
     assert capsys.readouterr().err.endswith(f"Go on with: {line}\n")
@@ -71,6 +81,38 @@ def test_a_run_that_cannot_be_read_is_gone_on_with_in_place(
     assert resuming(THERE) == line
 
 
+@pytest.mark.parametrize("printed", ["", "[0:07] reading the data\nError: There is no file or folder '/searching'.\n"])
+def test_a_job_that_has_laid_no_run_is_not_gone_on_with(
+    jobs: Jobs, url: str, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs.state, jobs.printed = "FAILED", printed
+    assert submitted(url, "--follow", "--", "search", "/data/there", "--out", THERE) == 1
+    (job,) = jobs.details
+    sentence = (
+        f"Its search had not begun, as far as can be seen from here. Its log: autoft logs {job} --address {url}\n"
+    )
+    assert capsys.readouterr().err.endswith(sentence)
+    assert main(["stop", job, "--address", url]) == 0
+    told = capsys.readouterr().err
+    assert told.endswith(sentence)
+    assert "resume" not in told
+
+
+def test_a_run_is_brought_home_once_it_can_be_read_from_here(
+    jobs: Jobs, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submitted(url, "--", "search", "/data/there", "--out", str(tmp_path / "run")) == 0
+    (job,) = jobs.details
+    told = capsys.readouterr().err
+    assert f"  autoft status {job} --address {url}\n" in told
+    assert "autoft fetch" not in told
+    assert main(["status", job, "--address", url]) == 0
+    assert "autoft fetch" not in capsys.readouterr().err
+    searched(tmp_path / "run")
+    assert main(["status", job, "--address", url]) == 0
+    assert f"Bring it home: autoft fetch {job} --out DIR --address {url}\n" in capsys.readouterr().err
+
+
 def test_no_job_is_submitted_in_place_for_a_run_that_another_is_searching_in(
     jobs: Jobs, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,9 +127,7 @@ def test_no_job_is_submitted_in_place_for_a_run_that_another_is_searching_in(
 def test_a_run_that_can_be_read_is_gone_on_with_as_any_other(
     jobs: Jobs, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = recorded(tmp_path / "run")
-    with RecordWriter(Store.open(run)) as writer:
-        writer.append({"event": "search", "slots": 1})
+    run = searched(tmp_path / "run")
     jobs.state = "FAILED"
     assert submitted(url, "--follow", "--", "search", "/data/there", "--out", str(run)) == 1
     assert f"Go on with: autoft submit --address {url} -- resume {run}\n" in capsys.readouterr().err
