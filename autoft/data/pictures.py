@@ -39,6 +39,9 @@ MAX_PIXELS = 89_478_485
 LARGE_PIXELS = 2**24
 """A picture of more pixels is decoded alone, whatever the number of threads."""
 
+_MOST_OF_8_BITS = 255
+_MOST_OF_16_BITS = 65535
+
 _LARGE = threading.Lock()
 
 _BROKEN = (
@@ -71,6 +74,8 @@ def check_picture(content: bytes) -> str | None:
         with _opened(content) as picture, _turn(picture):
             picture.draft(None, (1, 1))  # a JPEG at an eighth of its size: still every byte is decoded, and faster
             _load(picture)
+            if _is_wide(picture):
+                _eight_bits(picture)
     except DataError as error:
         return str(error)
     return None
@@ -146,13 +151,37 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16 or 32 bits a pixel, which Pillow would cut off at 255
-        values = np.asarray(picture).astype(np.int64)
-        high = 8 if values.max(initial=0) > 255 else 0
-        picture = Image.fromarray(np.clip(values >> high, 0, 255).astype(np.uint8))
+    if _is_wide(picture):
+        picture = _eight_bits(picture)
     elif picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
     return picture.convert("RGB")
+
+
+def _is_wide(picture: Image.Image) -> bool:
+    """Return whether a pixel has 16 or 32 bits, whole numbers or fractions, which Pillow would cut off at 255."""
+    return picture.mode.startswith("I") or picture.mode == "F"
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a picture of 16 or 32 bits a pixel with 8, scaled by the range that its values tell.
+
+    Raises:
+        DataError: If they tell none.
+    """
+    values = np.asarray(picture)
+    low, high = float(values.min()), float(values.max())
+    is_whole = picture.mode != "F"
+    if not 0 <= low <= high <= (_MOST_OF_16_BITS if is_whole else _MOST_OF_8_BITS):
+        raise DataError(
+            f"the picture's values are of no range that is read ({low:g} to {high:g}; whole numbers of 0 to "
+            f"{_MOST_OF_16_BITS:,} are, fractions of 0 to 1 or to {_MOST_OF_8_BITS})"
+        )
+    if is_whole:
+        values = values >> 8 if high > _MOST_OF_8_BITS else values
+    else:
+        values = np.rint(values * _MOST_OF_8_BITS if high <= 1 else values)
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def _plain(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from autoft.training.execution import Execution
 
 _log = logging.getLogger(__name__)
 
-CODE = 1
+CODE = 2
 """Version of what makes the tables, encoders and the pass for features alike: one more wherever a byte may differ."""
 MOST_THREADS = 8
 """Pictures decoded at the same time; each may take 48 MB."""

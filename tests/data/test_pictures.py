@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import zlib
 
@@ -107,6 +108,42 @@ def test_the_exif_note_turns_a_picture_upright():
 def test_sixteen_bits_are_scaled_not_cut_off():
     grey = Image.fromarray(np.full((4, 4), 0x8000, dtype=np.uint16))
     assert (decode_picture(encoded(grey), 4) == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "pixels"),
+    [
+        (np.array([[0.0, 0.5, 1.0]], dtype=np.float32), [0, 128, 255]),
+        (np.array([[0.0, 128.0, 255.0]], dtype=np.float32), [0, 128, 255]),
+        (np.array([[0, 200, 255]], dtype=np.int32), [0, 200, 255]),
+        (np.array([[0, 0x80FF, 0xFFFF]], dtype=np.int32), [0, 128, 255]),
+    ],
+)
+def test_fractions_and_whole_numbers_are_scaled_by_their_range(values, pixels):
+    content = encoded(Image.fromarray(np.repeat(values, 3, axis=0)), "TIFF")
+    assert check_picture(content) is None
+    assert decode_picture(content, 3)[0, 0].tolist() == pixels
+
+
+@pytest.mark.parametrize(
+    ("values", "span"),
+    [
+        (np.array([[0.0, np.nan]], dtype=np.float32), "nan to nan"),
+        (np.array([[0.0, np.inf]], dtype=np.float32), "0 to inf"),
+        (np.array([[-1000.0, 3000.0]], dtype=np.float32), "-1000 to 3000"),
+        (np.array([[0, 70000]], dtype=np.int32), "0 to 70000"),
+        (np.array([[-3, 7]], dtype=np.int32), "-3 to 7"),
+    ],
+)
+def test_values_of_a_range_that_cannot_be_told_are_refused(values, span):
+    content = encoded(Image.fromarray(np.repeat(values, 2, axis=0)), "TIFF")
+    reason = (
+        f"the picture's values are of no range that is read ({span}; whole numbers of 0 to 65,535 are, fractions of 0 "
+        "to 1 or to 255)"
+    )
+    assert check_picture(content) == reason
+    with pytest.raises(DataError, match=re.escape(reason)):
+        decode_picture(content, 2)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
