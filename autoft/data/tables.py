@@ -25,6 +25,9 @@ _OBJECTS = b"autoft objects"
 _SPELLED = {"Interval", "Period"}
 """Objects of pandas whose texts name a class."""
 _HEAD_BYTES = 4096
+_BLOCK_BYTES = 1 << 24
+_LARGEST_BLOCK_BYTES = 2**31 - 1
+"""The most that pyarrow takes."""
 _TAB_AND_LINE_END = r"(?s)\t.*[\r\n]|[\r\n].*\t"
 
 
@@ -173,14 +176,24 @@ def _read_delimited(path: Path, delimiter: str, *, quote_char: str | bool = '"')
         quote_char=quote_char,  # type: ignore[arg-type]
         newlines_in_values=quote_char is not False,
     )
-    reading = csv.ReadOptions(block_size=1 << 24)
+    try:
+        return _read_in_blocks(path, parsing, _BLOCK_BYTES)
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):  # pyarrow's word for a row that is longer than a block
+            raise
+    return _read_in_blocks(path, parsing, min(path.stat().st_size, _LARGEST_BLOCK_BYTES))
+
+
+def _read_in_blocks(path: Path, parsing: csv.ParseOptions, block_bytes: int) -> pa.Table:
+    reading = csv.ReadOptions(block_size=block_bytes, use_threads=False)  # one thread knows the number of the row
     with csv.open_csv(path, reading, parsing) as reader:
         names = reader.schema.names
     as_texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False)
     try:
+        reading.use_threads = True
         return csv.read_csv(path, reading, parsing, as_texts)
     except pa.ArrowInvalid:
-        reading.use_threads = False  # one thread knows the number of the row
+        reading.use_threads = False
         return csv.read_csv(path, reading, parsing, as_texts)
 
 

@@ -120,6 +120,22 @@ def test_a_row_with_too_few_cells_is_named_by_its_number(tmp_path):
         table_of(tmp_path / "a.csv", "text,label\na,x\nb,y\nc\n")
 
 
+def test_the_number_of_a_row_is_known_on_several_cores_too(tmp_path):
+    num_cores = pa.cpu_count()
+    try:
+        pa.set_cpu_count(2)
+        with pytest.raises(DataError, match=r"Row #4: Expected 2 columns, got 1: c\."):
+            table_of(tmp_path / "a.csv", "text,label\na,x\nb,y\nc\n")
+    finally:
+        pa.set_cpu_count(num_cores)
+
+
+def test_a_cell_may_be_larger_than_what_is_read_at_once(tmp_path):
+    long = "w " * 2**24
+    found = table_of(tmp_path / "a.csv", f"text,label\na,x\n{long},y\nb,x\n")
+    assert found == {"text": ["a", long, "b"], "label": ["x", "y", "x"]}
+
+
 def test_an_unknown_ending_lists_the_known(tmp_path):
     with pytest.raises(DataError, match=r"'.csv', '.tsv', '.jsonl', '.ndjson' or '.parquet'"):
         table_of(tmp_path / "a.xlsx", "x")
