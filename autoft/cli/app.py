@@ -9,7 +9,7 @@ import typer
 from autoft.cli.demo import demo
 from autoft.cli.doctor import doctor
 from autoft.cli.experience import build as build_experience
-from autoft.cli.failures import INTERRUPTED, describe, ignore_interrupts, report_unexpected
+from autoft.cli.failures import INTERRUPTED, describe, ignore_interrupts, no_space, report_unexpected
 from autoft.cli.jobs import fetch, logs, status, stop, submit
 from autoft.cli.listing import list_
 from autoft.cli.model import evaluate, predict
@@ -18,7 +18,7 @@ from autoft.cli.reproduce import reproduce
 from autoft.cli.results import leaderboard, log, replay
 from autoft.cli.search import resume, search
 from autoft.cli.space import check, schema, show
-from autoft.core.errors import AutoftError, Interrupted
+from autoft.core.errors import AutoftError, Interrupted, is_disk_full
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _CLUSTER = "On a cluster"
@@ -97,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="autoft", standalone_mode=False)
+        sys.stdout.flush()  # at the process's end nobody would hear that the disk behind it is full
     except Interrupted as error:
         ignore_interrupts()
         say(str(error))
@@ -110,4 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if message:
             say(f"Error: {message}")
         return code
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        say(f"Error: {no_space(error)}")
+        return 1
     return result if isinstance(result, int) else 0

@@ -1,15 +1,17 @@
 """Every way a command may end badly, as one message and an exit code."""
 
+import contextlib
 import os
 import signal
 import sys
 import tempfile
 import traceback
+from pathlib import Path
 from types import TracebackType
 
 import typer
 
-from autoft.core.errors import AutoftError, SpaceError, nearest
+from autoft.core.errors import AutoftError, ConfigError, SpaceError, WorkError, is_disk_full, nearest
 
 INTERRUPTED = 130
 _MOST_MISTAKES = 20
@@ -68,6 +70,25 @@ def _mistake(error: typer.TyperException, context: typer.Context | None, path: s
 
 def _closed(sentence: str) -> str:
     return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+
+
+def unwritable(option: str, out: Path, error: OSError) -> AutoftError:
+    """Return the error for a file that cannot be written: the person's mistake, unless the disk is full."""
+    kind = WorkError if is_disk_full(error) else ConfigError
+    return kind(f"{option} {out} cannot be written: {error.strerror or error}.")
+
+
+def no_space(error: OSError) -> str:
+    """Return the sentence for a full disk; what it refuses of stdout is dropped, else the process's end would fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(ValueError):  # a stream that is no file
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+    place = "that is written to" if error.filename is None else f"of '{error.filename}'"
+    return f"No space left on the disk {place}."
 
 
 def ignore_interrupts() -> None:

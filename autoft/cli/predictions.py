@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from autoft.cli.failures import unwritable
 from autoft.core.errors import ConfigError, nearest
 from autoft.core.jsonable import Json
 
@@ -51,7 +52,7 @@ def open_sink(out: Path | None, form: str, labels: Sequence[str]) -> Iterator[Wr
     try:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=".autoft-", suffix=form)
     except OSError as error:
-        raise ConfigError(f"--out {out} cannot be written: {error.strerror}.") from error
+        raise unwritable("--out", out, error) from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from autoft.cli import options, parsing
+from autoft.cli.failures import unwritable
 from autoft.cli.output import emit, emit_lines, print_table, say
-from autoft.core.errors import ConfigError
+from autoft.core.errors import ConfigError, DataError
 from autoft.core.jsonable import Json
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ def _draw_augmentations(space: "SearchSpace", out: Path, picture: Path | None, s
     """Write the contact sheet of a space for pictures."""
     if space.task != "image-classification":
         raise ConfigError(f"--augmentations draws pictures, and {space.name} is a space for {space.task}.")
-    from PIL import Image, UnidentifiedImageError
-
     from autoft.augment import contact_sheet
+    from autoft.data.pictures import rgb_picture
+    from autoft.data.rows import read_file
 
     rows = contact_sheet.rows_of(space)
     if not rows:
@@ -105,16 +106,15 @@ def _draw_augmentations(space: "SearchSpace", out: Path, picture: Path | None, s
     shown = contact_sheet.example_picture()
     if picture is not None:
         try:
-            with Image.open(picture) as opened:
-                shown = opened.convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
+            shown = rgb_picture(read_file(picture))
+        except DataError as error:
             raise ConfigError(f"--picture {picture} cannot be read as a picture: {error}.") from error
     sheet = contact_sheet.draw_sheet(rows, shown, seed=seed)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(out, format="PNG")
     except OSError as error:
-        raise ConfigError(f"--augmentations {out} cannot be written: {error.strerror}.") from error
+        raise unwritable("--augmentations", out, error) from error
     count = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
     say(f"{out} is written: {count}, each the picture and {contact_sheet.COLUMNS} draws (seed {seed}).")
 
@@ -153,7 +153,7 @@ def schema(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"--out {out} cannot be written: {error.strerror}.") from error
+        raise unwritable("--out", out, error) from error
     say(f"{out} is written. For an editor, the first line of a space: # yaml-language-server: $schema={out}")
 
 

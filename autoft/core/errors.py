@@ -1,7 +1,11 @@
 """The errors a person may see: their mistake (exit 2), or work that failed (exit 1)."""
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the system's errors."""
 
 
 class AutoftError(Exception):
@@ -97,3 +101,19 @@ def one_of(names: Iterable[str]) -> str:
     """Return names as "'a', 'b' or 'c'", for the end of an error."""
     quoted = [f"'{name}'" for name in names]
     return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + f" or {quoted[-1]}"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error, or one that caused it, says that the disk is full."""
+    return any(
+        (isinstance(cause, OSError) and cause.errno in FULL_DISK) or "No space left on device" in str(cause)
+        for cause in causes(error)
+    )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what caused it, the nearest first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

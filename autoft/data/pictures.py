@@ -102,6 +102,17 @@ def decode_picture(content: bytes, size: int) -> Pixels:
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
 
 
+def rgb_picture(content: bytes) -> Image.Image:
+    """Return a whole picture, upright, in RGB.
+
+    Raises:
+        DataError: If the content is no picture, damaged, or too large; gives the reason alone.
+    """
+    with _opened(content) as picture, _turn(picture):
+        _load(picture)
+        return _rgb(_upright(picture))
+
+
 def quiet_pillow() -> "warnings.catch_warnings[None]":
     """Return a context in which Pillow's warnings on odd pictures are not shown; for one thread, around its pool."""
     return warnings.catch_warnings(action="ignore", category=Warning)

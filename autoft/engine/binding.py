@@ -15,7 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from autoft.core.configs import Resources
-from autoft.core.errors import AutoftError, DiskFullError, Interrupted, WorkError
+from autoft.core.errors import AutoftError, DiskFullError, Interrupted, WorkError, is_disk_full
 from autoft.core.storage import Store
 from autoft.engine.cluster import require_processes
 from autoft.engine.coordinator import Coordinator
@@ -28,7 +28,7 @@ from autoft.engine.losses import take_every_loss, why_lost
 from autoft.engine.nodes import grows, is_gone, look, node_of
 from autoft.engine.places import Node, Request, num_places
 from autoft.engine.requests import Requests, typical
-from autoft.engine.session import WorkerSetup, is_disk_full
+from autoft.engine.session import WorkerSetup
 from autoft.engine.trainable import JOB, REPORT, TrialWorker
 from autoft.engine.triallog import take_hang
 

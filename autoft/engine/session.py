@@ -1,21 +1,17 @@
 """A warm worker's side of a search, without Ray: it takes a job, answers epoch by epoch, and keeps what is warm."""
 
-import errno
 import gc
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoft.backbones import weights_of
 from autoft.core.configs import EpochResult, ExecutionPolicy, TrialConfig
-from autoft.core.errors import AutoftError, StorageError
+from autoft.core.errors import AutoftError, StorageError, causes, is_disk_full
 from autoft.core.storage import Store
 from autoft.data import RunRows
 from autoft.engine.job import Finalize, Heartbeat, Job, OpenTrial, Report, RunningTrial, WorkerSpec, load_attribute
 from autoft.engine.triallog import TrialLog, trace_name
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,24 +149,9 @@ def describe(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Return whether an error, or one that caused it, says that the disk is full."""
-    return any(
-        (isinstance(cause, OSError) and cause.errno in FULL_DISK) or "No space left on device" in str(cause)
-        for cause in _causes(error)
-    )
-
-
 def spoils_process(error: BaseException) -> bool:
     """Return whether an error leaves its process in doubt: one of the accelerator's, or of memory."""
     return any(
         isinstance(cause, MemoryError) or type(cause).__name__ == "AcceleratorError" or "CUDA error" in str(cause)
-        for cause in _causes(error)
+        for cause in causes(error)
     )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__

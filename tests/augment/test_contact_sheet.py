@@ -68,6 +68,14 @@ def test_the_command_draws_a_picture_of_ones_own(tmp_path: Path):
         (["text-classification/quick", "--augmentations", "a.png"], "is a space for text-classification"),
         (["image-classification/quick", "--picture", "a.png"], "--picture is for --augmentations"),
         (["image-classification/quick", "--augmentations", "a.png", "--picture", "no.png"], "cannot be read"),
+        (
+            ["image-classification/quick", "--augmentations", "a.png", "--picture", __file__],
+            "cannot be read as a picture: the content is no picture of a kind that can be read.",
+        ),
+        (
+            ["image-classification/quick", "--augmentations", "a.png", "--picture", "/dev/zero"],
+            "cannot be read as a picture: the file '/dev/zero' is a pipe, a socket or a device.",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_said(arguments, sentence, capsys, tmp_path, monkeypatch):

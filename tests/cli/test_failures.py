@@ -122,3 +122,18 @@ def test_an_unexpected_error_is_a_sentence_with_the_path_of_its_traceback(tmp_pa
         f"The traceback is in {file}; please report it.\n"
     )
     assert "Traceback (most recent call last)" in file.read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+@pytest.mark.parametrize("command", [["list", "spaces"], ["list", "backbones"], ["--version"]])
+def test_a_full_disk_behind_stdout_is_one_sentence(command: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "autoft", *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on the disk that is written to.\n")
+
+
+def test_a_full_disk_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["space", "schema", "--task", "image-classification", "--out", "/dev/full"]) == 1
+    assert capsys.readouterr().err == "Error: --out /dev/full cannot be written: No space left on device.\n"

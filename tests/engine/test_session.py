@@ -7,10 +7,10 @@ import time
 import pytest
 
 from autoft.core.configs import ExecutionPolicy, TrialConfig
-from autoft.core.errors import WorkError
+from autoft.core.errors import WorkError, is_disk_full
 from autoft.core.storage import Store
 from autoft.engine.job import Job, Report, WorkerSpec
-from autoft.engine.session import WorkerSession, WorkerSetup, describe, is_disk_full, spoils_process
+from autoft.engine.session import WorkerSession, WorkerSetup, describe, spoils_process
 from autoft.engine.triallog import TrialLog, hang_name, preparation, remove_watches, take_hang
 
 
