@@ -7,6 +7,7 @@ from autoft.api.result import SearchResult
 from autoft.api.searching import search
 from autoft.core.cache import cache_folder
 from autoft.core.configs import Budget
+from autoft.core.errors import ConfigError, is_disk_full
 from autoft.core.jsonable import Json
 from autoft.core.progress import Listener, Progress
 from autoft.core.storage import Store
@@ -42,18 +43,14 @@ def demo(*, text: bool = False, out: str | Path, listener: Listener | None = Non
 
     Raises:
         DataError: If the demo's packages are not installed.
+        ConfigError: If the cache folder cannot be written to.
     """
-    folder = cache_folder() / "demo"
+    data = _table(text=text)
+    budget = Budget(trials=10, epochs=3)
     if text:
-        data = packaged.movie_review_table(folder / "movie-reviews.csv", num_rows=1000)
-        space, example, budget = (
-            "text-classification/quick",
-            "A warm, funny and wise film.",
-            Budget(trials=10, epochs=3),
-        )
+        space, example = "text-classification/quick", "A warm, funny and wise film."
     else:
-        data = packaged.textile_table(folder / "textile.csv", per_class=200)
-        space, budget = "image-classification/quick", Budget(trials=10, epochs=3)
+        space = "image-classification/quick"
         example = str(sorted((packaged.textile_folder() / "local").iterdir())[0])
     result = search(
         data,
@@ -78,6 +75,22 @@ def demo(*, text: bool = False, out: str | Path, listener: Listener | None = Non
         winner_test=_test(result, result.best.id),
         example=example,
     )
+
+
+def _table(*, text: bool) -> Path:
+    """Write the table that is searched on into the cache folder, and return its path."""
+    folder = cache_folder() / "demo"
+    try:
+        if text:
+            return packaged.movie_review_table(folder / "movie-reviews.csv", num_rows=1000)
+        return packaged.textile_table(folder / "textile.csv", per_class=200)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise ConfigError(
+            f"The demo's data cannot be written to '{folder}': {error.strerror}. Set AUTOFT_CACHE to a folder that may "
+            "be written to."
+        ) from error
 
 
 def _test(result: SearchResult, trial: str) -> Json:

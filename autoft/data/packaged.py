@@ -127,11 +127,14 @@ def _shuffled(name: str, seed: int) -> bytes:
 
 
 def _write_csv(out: Path, header: tuple[str, ...], rows: list[tuple[str, str]]) -> Path:
+    """Write a table whole: another process may be reading the one that is there."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8", newline="") as file:
+    partial = out.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+    partial.replace(out)
     return out
 
 

@@ -238,7 +238,7 @@ def _from_objects(values: list[Any]) -> "Column | str":
     try:
         column: Column = pa.array(values)
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
-        return _from_objects([_without_surrogates(value) if isinstance(value, str) else value for value in values])
+        return _from_objects([without_surrogates(value) if isinstance(value, str) else value for value in values])
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         odd = next((value for value in values if not isinstance(value, str | int | float | bool | None)), None)
         if odd is not None:
@@ -268,7 +268,8 @@ def _assembled(columns: "dict[str, Column | str]", num_rows: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
+    """Return a text with each half of a surrogate pair, which UTF-8 cannot spell, marked."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -140,7 +140,8 @@ def _of_one(one: Any, number: int, kind: str, stdin: Iterable[str] | None, own: 
         found = _of_stdin(stdin, kind)
     elif kind == "text" and stdin is None and isinstance(one, str) and not (alone and _is_place(one)):
         _refuse_blank(one, number)
-        return [Place(one if len(one) <= _SHOWN else f"{one[: _SHOWN - 3]}...", Held([one]), 0)]
+        text = tables.without_surrogates(one)
+        return [Place(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...", Held([text]), 0)]
     else:
         found = _of_path(existing(one), kind, own)
     if not found:

@@ -137,3 +137,16 @@ def test_a_full_disk_behind_stdout_is_one_sentence(command: list[str]) -> None:
 def test_a_full_disk_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["space", "schema", "--task", "image-classification", "--out", "/dev/full"]) == 1
     assert capsys.readouterr().err == "Error: --out /dev/full cannot be written: No space left on device.\n"
+
+
+def test_a_demo_without_a_cache_folder_says_how_to_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AUTOFT_CACHE", str(tmp_path / "file"))
+    assert main(["demo", "--out", str(tmp_path / "run")]) == 2
+    folder = tmp_path / "file" / "demo"
+    assert capsys.readouterr().err == (
+        f"Error: The demo's data cannot be written to '{folder}': Not a directory. "
+        "Set AUTOFT_CACHE to a folder that may be written to.\n"
+    )

@@ -47,6 +47,10 @@ def test_a_string_is_a_text_in_python():
     assert read("A fine film.", "text") == (["A fine film."], ["A fine film."])
 
 
+def test_half_of_a_surrogate_pair_is_marked_in_a_text():
+    assert read(["fine \ud83d film", "well"], "text") == (["fine \ufffd film", "well"],) * 2
+
+
 def test_a_long_text_is_named_by_its_beginning():
     assert read_inputs(["x" * 100], "text")[0] == ["x" * 57 + "..."]
 
