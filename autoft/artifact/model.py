@@ -14,7 +14,7 @@ from autoft.core.errors import ConfigError, DataError, FormatError
 from autoft.core.jsonable import Json
 from autoft.core.metrics import all_quality_metrics
 from autoft.core.storage import Store
-from autoft.data import LazyInputs, decode_picture, read_evaluation_data, read_inputs
+from autoft.data import LazyInputs, decode_picture, quiet_pillow, read_evaluation_data, read_inputs
 from autoft.tasks import Network, build_inputs, get_task
 from autoft.tasks.inference import forward_all
 
@@ -168,7 +168,8 @@ class Model:
                 name = part.name(place - start - 1) if isinstance(part, LazyInputs) else f"input {place}"
                 raise DataError(f"'{name}' cannot be used: {error}.") from error
 
-        return self._inputs.encode(part, decode)
+        with quiet_pillow():
+            return self._inputs.encode(part, decode)
 
     def evaluate(self, data: Any, *, target: str | None = None, seed: int = 0) -> Json:
         """Return metrics with 95 % intervals, per-class figures and the confusion matrix on labelled data.

@@ -3,7 +3,7 @@
 from autoft.data.dataset import Dataset, open_dataset
 from autoft.data.describing import describe
 from autoft.data.labelled import read_evaluation_data
-from autoft.data.pictures import check_picture, decode_picture
+from autoft.data.pictures import check_picture, decode_picture, quiet_pillow
 from autoft.data.prepare import Prepared, prepare
 from autoft.data.rows import Quarantined
 from autoft.data.run_rows import RunRows
@@ -20,6 +20,7 @@ __all__ = [
     "describe",
     "open_dataset",
     "prepare",
+    "quiet_pillow",
     "read_evaluation_data",
     "read_inputs",
 ]

@@ -87,6 +87,15 @@ def test_a_missing_input_is_refused_and_no_file_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_damaged_note_in_a_picture_is_passed_over_without_a_word(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12" * 50
+    Image.new("RGB", (40, 36)).save(tmp_path / "a.jpg", exif=note)
+    assert main(["predict", bundle, str(tmp_path / "a.jpg")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_closed_standard_input_is_still_that_of_a_command_line(
     bundle: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
