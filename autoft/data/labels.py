@@ -9,6 +9,7 @@ from autoft.core.errors import DataError
 from autoft.data.rows import Row
 
 _REMEDY = "add rows, or leave such classes out with `--set data.drop_rare=true`"
+_FEWEST_CLASSES = 2
 _SHOWN = 5
 
 
@@ -46,7 +47,7 @@ def keep_usable_classes(
     rare = {label: len(held) for label, held in holders.items() if len(held) < needed}
     if rare and not spec.drop_rare:
         _refuse_unseen(rows, rare, where)
-        _refuse_rare(rare, needed, spec.group, where)
+        _refuse_rare(rare, needed, spec.group, where, num_left=len(holders) - len(rare))
     kept = [row for row in rows if row.label not in rare]
     _refuse_one_class({row.label for row in kept}, where, f", once those too rare are left out ({listed(rare)})")
     _refuse_emptied(rows, kept, where)
@@ -64,7 +65,7 @@ def group_of(row: Row) -> str:
 
 
 def _refuse_one_class(labels: set[str], where: str, when: str = "") -> None:
-    if len(labels) < 2:
+    if len(labels) < _FEWEST_CLASSES:
         found = f"only one class, '{min(labels)}'" if labels else "no class"
         raise DataError(f"{where} has {found}{when}; it takes two or more to learn to tell them apart.")
 
@@ -97,13 +98,13 @@ def _labels_of(rows: Sequence[Row], part: str) -> set[str]:
     return {row.label for row in rows if row.part == part}
 
 
-def _refuse_rare(rare: dict[str, int], needed: int, group: str | None, where: str) -> None:
+def _refuse_rare(rare: dict[str, int], needed: int, group: str | None, where: str, *, num_left: int) -> None:
     named = [f"'{label}' has {rare[label]}" for label in sorted_naturally(rare)]
     shown = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
     unit = f"values of group '{group}'" if group else "rows"
     raise DataError(
         f"Classes of {where} are too rare to be in each of train, val and test (at least {needed} {unit} each): "
-        f"{shown}; {_REMEDY}."
+        f"{shown}; {_REMEDY if num_left >= _FEWEST_CLASSES else 'add rows, until two classes have that many'}."
     )
 
 

@@ -200,6 +200,12 @@ def test_a_rare_class_is_refused_by_name_with_the_remedy(tmp_path):
     assert "`--set data.drop_rare=true`" in message
 
 
+@pytest.mark.parametrize("counts", [{"a": 1, "b": 1}, {"a": 10, "b": 1}])
+def test_leaving_rare_classes_out_is_no_remedy_where_it_leaves_one(tmp_path, counts):
+    message = refusal(texts(counts), tmp_path / "out")
+    assert message.endswith("'b' has 1; add rows, until two classes have that many.")
+
+
 def test_a_rare_class_is_left_out_when_asked(tmp_path):
     found = prepared(texts({"a": 10, "b": 10, "rare": 2}), tmp_path, drop_rare=True)
     assert found.labels == ("a", "b")
