@@ -1,8 +1,8 @@
 """Write the catalog's tables from the installed timm and transformers: `python -m autoft.backbones.facts`.
 
-Every timm model is built without memory (on torch's meta device), so the tables need neither weights nor network.
-They are made again when a version changes, and stand beside the catalog, which reads them without torch. Takes about
-twenty minutes.
+Every timm model, and a Hugging Face model of each type, is built without memory (on torch's meta device), so the tables
+need neither weights nor network. They are made again when a version changes, and stand beside the catalog, which reads
+them without torch. Takes about forty minutes.
 """
 
 import csv
@@ -17,13 +17,13 @@ import torch
 import transformers
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import MODEL_MAPPING
 
+from autoft.backbones import hf_facts
 from autoft.backbones.backbone import watched_paths
 from autoft.backbones.layers import batch_norms, timm_groups
 from autoft.backbones.linears import block_linears
 from autoft.core.entries import backbones as tables
-from autoft.core.errors import first_line
+from autoft.core.entries import hf_types
 
 _log = logging.getLogger(__name__)
 
@@ -132,22 +132,6 @@ def _output(module: nn.Module) -> torch.Size:
     return output.shape[1:]
 
 
-def hf_types() -> Iterator[dict[str, str]]:
-    """Yield what a model of each of transformers' types reads: pictures or texts; those of several inputs left out."""
-    inputs = {"pixel_values": "image", "input_ids": "text"}
-    for config in sorted(MODEL_MAPPING, key=lambda config: str(config.model_type)):
-        try:
-            found = MODEL_MAPPING[config]
-            # A few types map to several classes, which read the same.
-            model = found[0] if isinstance(found, tuple) else found
-            kind = inputs.get(str(model.main_input_name))
-        except (ImportError, ValueError) as error:
-            _log.warning("%s: %s", config.model_type, first_line(error))
-            continue
-        if kind and not config.sub_configs:
-            yield {"model_type": config.model_type, "input": kind}
-
-
 def _write(path: Path, version: str, columns: tuple[str, ...], table: Iterator[dict[str, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# {version}\n")
@@ -160,11 +144,13 @@ def _write(path: Path, version: str, columns: tuple[str, ...], table: Iterator[d
 
 
 def main() -> None:
-    """Write both tables to the catalog's folder, or to the folder that is given."""
+    """Write the tables to the catalog's folder, or to the folder that is given."""
     logging.basicConfig(level=logging.INFO)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else tables.TIMM_TABLE.parent
-    types = folder / tables.HF_TYPES_TABLE.name
-    _write(types, f"transformers {transformers.__version__}", tables.HF_TYPES_COLUMNS, hf_types())
+    version, types = f"transformers {transformers.__version__}", list(hf_facts.types())
+    found, dropouts = (hf_facts.measure_type(kind) for kind in types), hf_facts.dropout_rows(types)
+    _write(folder / hf_types.TYPES_TABLE.name, version, hf_types.TYPES_COLUMNS, found)
+    _write(folder / hf_types.DROPOUTS_TABLE.name, version, hf_types.DROPOUTS_COLUMNS, dropouts)
     source = f"timm {timm.__version__}; GMACs counted by torch at input_size"
     _write(folder / tables.TIMM_TABLE.name, source, tables.TIMM_COLUMNS, rows())
 

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedConfig
 from autoft.backbones.backbone import LayerGroups, num_features
 from autoft.backbones.layers import groups_by_name
 from autoft.backbones.pooling import MeanPooling, make_pooling
-from autoft.core.entries.backbones import DEFAULT_INPUT_SIZE
+from autoft.core.entries.hf_types import DEFAULT_INPUT_SIZE, dropouts_of
 from autoft.core.errors import ConfigError, first_line
 from autoft.core.jsonable import Json
 
@@ -30,7 +30,8 @@ _DROPOUTS = (
     "resid_pdrop",
     "attn_pdrop",
 )
-"""Names under which the configurations of encoders hold the dropout of embeddings, layers and attention."""
+"""Names under which configurations hold the dropout of embeddings, layers and attention, where the catalog knows none
+of the type."""
 
 
 class TextEncoder(nn.Module):
@@ -141,7 +142,9 @@ class TextBuilder:
         return ids, torch.ones_like(ids)
 
     def _set_dropout(self, config: PreTrainedConfig, dropout: float) -> None:
-        found = [name for name in _DROPOUTS if isinstance(getattr(config, name, None), int | float)]
+        known = dropouts_of(config.model_type)
+        names = _DROPOUTS if known is None else known
+        found = [name for name in names if isinstance(getattr(config, name, None), int | float)]
         if not found:
             raise ConfigError(f"{self.name} has no dropout that can be set; leave out the setting 'dropout'.")
         for name in found:

@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from autoft.backbones.backbone import LayerGroups, num_features, watched_paths
 from autoft.backbones.hf_text import takes
 from autoft.backbones.layers import batch_norms, groups_by_name
 from autoft.core.entries.backbones import DEFAULT_MAX_LENGTH
+from autoft.core.entries.hf_types import facts_of
 from autoft.core.errors import ConfigError, first_line
 from autoft.core.jsonable import Json
 
@@ -23,20 +25,23 @@ _TEXT_DEFAULTS: Json = {"max_length": DEFAULT_MAX_LENGTH, "pooling": "mean", "dr
 class VisionEncoder(nn.Module):
     """An encoder whose states are pooled to one vector: by its own pooler, else its class token, else the mean.
 
+    For pictures of another size than the pretrained one positions are stretched, where the encoder does that only
+    when it is asked to.
+
     Args:
         encoder: From pictures (B, 3, S, S) to states (B, T, F) or (B, F, H, W).
-        interpolate: Whether positions are to be stretched to another picture size than the pretrained one.
     """
 
-    def __init__(self, encoder: nn.Module, *, interpolate: bool) -> None:
+    def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.interpolate = interpolate
+        self.own_size = own_size(encoder.config)
+        self.asks = takes(encoder.forward, "interpolate_pos_encoding")
         self.has_class_token = any(name.endswith("cls_token") for name, _ in encoder.named_parameters())
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, F) of normalised pictures."""
-        outputs = self.encoder(images_BCHW, **({"interpolate_pos_encoding": True} if self.interpolate else {}))
+        outputs = self.outputs(images_BCHW)
         pooled: Tensor | None = getattr(outputs, "pooler_output", None)
         if pooled is not None:
             return pooled.flatten(1)
@@ -44,6 +49,33 @@ class VisionEncoder(nn.Module):
         if states.ndim == 4:
             return states.mean(dim=(2, 3))
         return states[:, 0] if self.has_class_token else states.mean(dim=1)
+
+    def outputs(self, images_BCHW: Tensor) -> Any:
+        """Return what the encoder gives for normalised pictures."""
+        if self.asks and images_BCHW.shape[-1] != self.own_size:
+            return self.encoder(images_BCHW, interpolate_pos_encoding=True)
+        return self.encoder(images_BCHW)
+
+
+def own_size(config: Any) -> int | None:
+    """Return the side of the square pictures that a configuration is for; None where it says none."""
+    return square(getattr(config, "image_size", None))
+
+
+def square(size: Any) -> int | None:
+    """Return the side that a configuration gives as one number or twice; None for anything else."""
+    if isinstance(size, list | tuple):
+        return size[0] if len(set(size)) == 1 else None
+    return size if isinstance(size, int) else None
+
+
+def set_rate(config: PreTrainedConfig, name: str, rate: float) -> None:
+    """Set a rate of dropping, or those of all stages where there is a list of them."""
+    own = getattr(config, name)
+    new = [rate] * len(own) if isinstance(own, list | tuple) else rate
+    # Some types take whole numbers alone, and have 0.
+    if new != own:
+        setattr(config, name, new)
 
 
 class VisionBuilder:
@@ -53,7 +85,6 @@ class VisionBuilder:
         self.name = name
         self._drop_path = 0.0
         self._batch_norm = "pretrained"
-        self._interpolate: bool | None = None
         self._preprocessing: Json = {}
 
     def configure(self, config: PreTrainedConfig, settings: Json, folder: Path) -> None:
@@ -66,22 +97,23 @@ class VisionBuilder:
             if settings.get(key, default) != default:
                 raise ConfigError(f"{self.name} reads pictures: it has no setting '{key}'.")
         self._drop_path, self._batch_norm = settings["drop_path"], settings["batch_norm"]
-        if hasattr(config, "drop_path_rate"):
-            config.drop_path_rate = self._drop_path
-        elif self._drop_path > 0:
+        has_rate = hasattr(config, "drop_path_rate")
+        if self._drop_path > 0 and not (has_rate and facts_of(config.model_type, {}).get("drop_path", True)):
             raise ConfigError(
                 f"{self.name} has no residual branch that can be skipped: drop_path must be 0, not {self._drop_path}."
             )
+        if has_rate:
+            set_rate(config, "drop_path_rate", self._drop_path)
         mean, std = self._normalisation(folder)
         self._preprocessing = {"kind": "image", "size": settings["input_size"], "mean": mean, "std": std}
 
     def restore(self, settings: Json, preprocessing: Json) -> None:
         """Take the state of `settings` and `preprocessing` back."""
-        self._interpolate, self._preprocessing = settings["interpolate"], preprocessing
+        self._preprocessing = preprocessing
 
     def settings(self) -> Json:
         """Return what `restore` needs besides the preprocessing."""
-        return {"interpolate": self._interpolate}
+        return {}
 
     def preprocessing(self) -> Json:
         """Return the backbone's preprocessing."""
@@ -98,11 +130,7 @@ class VisionBuilder:
 
     def wrap(self, encoder: nn.Module) -> nn.Module:
         """Return the module from pictures to features."""
-        if self._interpolate is None:
-            own = getattr(encoder.config, "image_size", None)
-            is_other = own not in (None, self._preprocessing["size"])
-            self._interpolate = is_other and takes(encoder.forward, "interpolate_pos_encoding")
-        return VisionEncoder(encoder, interpolate=self._interpolate)
+        return VisionEncoder(encoder)
 
     def check(self, module: nn.Module) -> int:
         """Return the number of features.

@@ -91,6 +91,8 @@ class Argument:
         if self.type == "block":
             names = "" if self.choices is None else f": {one_of(map(str, self.choices))}"
             return f"a map with `name:`, of {'an' if str(self.kind)[0] in 'aeiou' else 'a'} {self.kind}{names}"
+        if self.choices == (None,):
+            return "null"
         if self.choices is not None:
             return one_of(map(str, self.choices))
         word = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a text"}[self.type]

@@ -158,12 +158,23 @@ def _nothing_random(read: Read) -> Json | None:
         return None
     if mode in FROZEN_MODES:
         return {"finetune.mode": mode, "head.dropout": 0}
-    of_backbone = _CHANCES_OF_INPUT.get(str(_facts(read).get("input")))
-    # A text encoder's dropout of null is its own, which most have.
-    chance = None if of_backbone is None else read(of_backbone)
-    if of_backbone is None or chance is None or chance > 0 or (adapters or 0) > 0:
+    still = None if (adapters or 0) > 0 else _still(read)
+    return (
+        None if still is None else {"head.dropout": 0} | still | ({} if adapters is None else {"finetune.dropout": 0})
+    )
+
+
+def _still(read: Read) -> Json | None:
+    """Return what leaves nothing random in the backbone, while it learns; None where something is, or may be."""
+    facts, name = _facts(read), str(read("backbone.name"))
+    setting = _CHANCES_OF_INPUT.get(str(facts.get("input")))
+    chance = None if setting is None else read(setting)
+    if setting is None or (chance is not None and chance > 0):
         return None
-    return {"head.dropout": 0, of_backbone: 0} | ({} if adapters is None else {"finetune.dropout": 0})
+    if chance is not None and (name.startswith("timm:") or setting == "backbone.dropout"):
+        return {setting: 0}
+    # An encoder of texts has its own dropout where the setting is null, one of pictures in any case.
+    return {setting: chance, "backbone.name": name} if facts.get("dropout") == 0 else None
 
 
 FROZEN_MODES = ("probe", "head")

@@ -16,7 +16,7 @@ from autoft.core.seeds import generator
 from autoft.training.memory import pieces
 from autoft.training.prefetch import ahead
 from autoft.training.regularization import Embed
-from autoft.training.resizing import build_resizing
+from autoft.training.resizing import resizing_of
 from autoft.training.sampling import build_sampling
 from autoft.training.workbench import Workbench
 
@@ -94,7 +94,7 @@ class Batches:
         self._sample = build_sampling(recipe["sampling"])
         self._augment = build_augmentation(recipe["augmentation"], bench.backbone.preprocessing)
         self._mix = build_mixing(recipe["mixing"])
-        self._resizing = build_resizing(recipe["resizing"], bench.backbone.preprocessing.get("size", 0))
+        self._resizing = resizing_of(recipe, bench.backbone.preprocessing.get("size", 0))
         changes_inputs = self._augment is not None or self._mix is not None or recipe["resizing"]["name"] != "fixed"
         self.are_features = is_frozen and not changes_inputs
         """Whether they are the features of a frozen backbone, and not what it takes."""

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from autoft.backbones.layers import batch_norms
 from autoft.training.finetune import Plan, set_train_mode
 from autoft.training.memory import Rewinder, has_learning_statistics
-from autoft.training.resizing import build_resizing
+from autoft.training.resizing import resizing_of
 
 if TYPE_CHECKING:
     from autoft.training.workbench import Workbench
@@ -68,7 +68,7 @@ def refuses_single_rows(bench: "Workbench", plan: Plan) -> bool:
     if not has_learning_statistics(network):
         return False
     batch = bench.inputs.batch(bench.encoded("train"), torch.tensor([0]))
-    resizing = build_resizing(bench.config.recipe["resizing"], bench.backbone.preprocessing.get("size", 0))
+    resizing = resizing_of(bench.config.recipe, bench.backbone.preprocessing.get("size", 0))
     if side := resizing.side(1, epochs):
         batch = (resizing.resize(batch[0], side),)
     execution = bench.execution

@@ -12,6 +12,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from autoft.core import catalog
 from autoft.core.entries import backbones as tables
+from autoft.core.entries import hf_types
 from autoft.core.errors import ConfigError
 from autoft.core.recipe import complete
 
@@ -85,11 +86,11 @@ def test_batch_norms_are_those_of_the_features() -> None:
 
 
 def test_timms_results_are_read_as_published() -> None:
-    rows = tables._table(tables._RESULTS_TABLE)
+    rows = hf_types.table(tables._RESULTS_TABLE)
     found = [float(row["top1"]) for row in rows]
     assert (len(rows), found[0], found[-1]) == (1001, 90.052, 57.91)
     assert found == sorted(found, reverse=True)
-    known = {(row["name"], row["tag"]) for row in tables._table(tables.TIMM_TABLE)}
+    known = {(row["name"], row["tag"]) for row in hf_types.table(tables.TIMM_TABLE)}
     assert {(row["name"], row["tag"]) for row in rows} <= known
     facts = catalog.entry("backbone", "timm:resnet50.a1_in1k").facts
     assert (facts["accuracy"], facts["accuracy_size"], facts["images_per_second"]) == (81.214, 288, 5088.39)
@@ -107,7 +108,7 @@ def test_timms_results_are_near_torchvisions_of_the_same_weights() -> None:
 
 
 def test_speeds_are_those_of_the_tags_own_size() -> None:
-    rows = tables._table(tables._SPEED_TABLE)
+    rows = hf_types.table(tables._SPEED_TABLE)
     found = [float(row["images_per_second"]) for row in rows]
     assert (len(rows), found) == (1441, sorted(found, reverse=True))
     at = {
@@ -127,9 +128,9 @@ def test_published_sizes_are_the_defaults() -> None:
 
 
 def test_the_types_of_hf_models_are_those_of_transformers() -> None:
-    table = tables._hf_inputs()
-    assert set(table) <= set(CONFIG_MAPPING_NAMES)
-    assert (table["bert"], table["vit"], table["deberta-v2"], table["swin"]) == ("text", "image", "text", "image")
+    assert set(hf_types._types()) <= set(CONFIG_MAPPING_NAMES)
+    found = tuple(hf_types.input_of(name) for name in ("bert", "vit", "deberta-v2", "swin", "no-such-type"))
+    assert found == ("text", "image", "text", "image", None)
 
 
 def test_known_encoders_have_a_paper_and_a_size() -> None:

@@ -8,11 +8,23 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import ResNetConfig
+from transformers import CvtConfig, LevitConfig, ResNetConfig
 
 from autoft import backbones
 from autoft.core.errors import ConfigError, FormatError
 
+CVT = {
+    "mlp_ratio": 2.0,
+    "attention_drop_rate": 0.0,
+    "drop_rate": 0.0,
+    "qkv_bias": True,
+    "kernel_qkv": 3,
+    "qkv_projection_method": "dw_bn",
+    "padding_kv": 1,
+    "stride_kv": 2,
+    "padding_q": 1,
+    "stride_q": 1,
+}
 VIT = {"name": "timm:test_vit", "weights": "none"}
 
 
@@ -52,8 +64,11 @@ def test_a_timm_model_without_residual_paths_refuses_drop_path(name: str) -> Non
 
 
 def test_an_hf_model_without_residual_paths_refuses_drop_path(vit_folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"drop_path must be 0, not 0\.1"):
+    with pytest.raises(ConfigError, match=r"must be '0\.0', not 0\.1: This model has no residual branch"):
         backbones.build({"name": f"hf:{vit_folder}", "input_size": 32, "drop_path": 0.1})
+    unknown = {"name": "hf:someone/some-model", "weights": str(vit_folder), "input_size": 32}
+    with pytest.raises(ConfigError, match=r"drop_path must be 0, not 0\.1"):
+        backbones.build({**unknown, "drop_path": 0.1})
 
 
 def test_a_model_without_batch_norms_refuses_the_statistics_of_batches(vit_folder: Path) -> None:
@@ -62,8 +77,11 @@ def test_a_model_without_batch_norms_refuses_the_statistics_of_batches(vit_folde
     assert str(caught.value) == (
         "The setting batch_norm of timm:test_vit must be 'pretrained', not 'batch': This model has no batch norms."
     )
-    with pytest.raises(ConfigError, match="has no batch norms: batch_norm must be pretrained, not batch"):
+    with pytest.raises(ConfigError, match="must be 'pretrained', not 'batch': This model has no batch norms"):
         backbones.build({"name": f"hf:{vit_folder}", "input_size": 32, "batch_norm": "batch"})
+    unknown = {"name": "hf:someone/some-model", "weights": str(vit_folder), "input_size": 32}
+    with pytest.raises(ConfigError, match="has no batch norms: batch_norm must be pretrained, not batch"):
+        backbones.build({**unknown, "batch_norm": "batch"})
 
 
 def test_a_model_with_batch_norms_takes_the_statistics_of_batches(tmp_path: Path) -> None:
@@ -76,6 +94,47 @@ def test_a_model_with_batch_norms_takes_the_statistics_of_batches(tmp_path: Path
 def test_a_model_without_drop_path_builds_at_zero() -> None:
     config = {"name": "timm:test_efficientnet", "weights": "none", "input_size": 32, "drop_path": 0.0}
     assert backbones.build(config).architecture["kwargs"] == {}
+
+
+def test_drop_path_of_stages_is_that_of_each(tmp_path: Path) -> None:
+    sizes = {"patch_sizes": [7, 3], "patch_stride": [4, 2], "patch_padding": [2, 1], "embed_dim": [8, 16]}
+    stages = {"num_heads": [1, 2], "depth": [1, 2], "cls_token": [False, True], "drop_path_rate": [0.0, 0.1]}
+    more = {name: [value] * 2 for name, value in CVT.items()}
+    CvtConfig(num_stages=2, **sizes, **stages, **more).save_pretrained(tmp_path)
+    config = {"name": f"hf:{tmp_path}", "weights": "none", "input_size": 32}
+    torch.manual_seed(0)
+    assert varies(backbones.build({**config, "drop_path": 0.5}).module.eval(), torch.randn(16, 3, 32, 32))
+
+
+def test_a_type_whose_rate_is_a_whole_number_builds_without_drop_path(tmp_path: Path) -> None:
+    sizes = {"hidden_sizes": [16, 24], "num_attention_heads": [2, 2], "depths": [1, 1], "key_dim": [8, 8]}
+    down = {"down_ops": [["Subsample", 8, 2, 4, 2, 2]], "attention_ratio": [2, 2], "mlp_ratio": [2, 2]}
+    LevitConfig(image_size=64, **sizes, **down).save_pretrained(tmp_path)
+    config = {"name": f"hf:{tmp_path}", "weights": "none"}
+    assert backbones.build(config).preprocessing["size"] == 64
+    with pytest.raises(ConfigError, match=r"must be '0\.0', not 0\.1"):
+        backbones.build({**config, "drop_path": 0.1})
+    with pytest.raises(ConfigError, match=r"input_size .* must be '64', not 96: This model takes pictures of one size"):
+        backbones.build({**config, "input_size": 96})
+
+
+def test_one_module_takes_pictures_of_other_sizes_than_it_was_built_for(vit_folder: Path) -> None:
+    own = backbones.build({"name": f"hf:{vit_folder}", "input_size": 32}).module
+    other = backbones.build({"name": f"hf:{vit_folder}", "input_size": 64}).module
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(own(images), other(images))
+
+
+def test_the_side_of_pictures_is_a_number_of_whole_patches(vit_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"input_size .* a multiple of 16,.* not 40"):
+        backbones.build({"name": f"hf:{vit_folder}", "input_size": 40})
+
+
+def test_windows_need_pictures_that_they_fit_into(swin_folder: Path) -> None:
+    backbones.build({"name": f"hf:{swin_folder}", "input_size": 40})
+    with pytest.raises(ConfigError, match=r"input_size .* at least 32 .* not 24"):
+        backbones.build({"name": f"hf:{swin_folder}", "input_size": 24})
 
 
 def test_dropout_drops_in_an_hf_text_model(bert_folder: Path) -> None:

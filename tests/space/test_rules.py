@@ -1,5 +1,6 @@
 """What cannot work together is refused when a space is read, unless the space leaves it out itself."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,85 @@ def test_r_drop_is_random_by_a_text_encoders_own_dropout_but_not_where_it_is_fro
     SearchSpace(
         task=TEXT, backbone=BERT, finetune="head", regularization="r_drop", head={"name": "linear", "dropout": 0.1}
     )
+
+
+def test_r_drop_is_not_random_by_a_text_encoder_without_dropout_of_its_own(tmp_path: Path) -> None:
+    r_drop = Choice(["none", "r_drop"])
+    for name in ("hf:answerdotai/ModernBERT-base", "hf:albert/albert-base-v2"):
+        (problem,) = refusals(TEXT, backbone=Choice([name, BERT]), regularization=r_drop)
+        listed = f"{{regularization.name: r_drop, head.dropout: 0, backbone.dropout: null, backbone.name: '{name}'}}"
+        assert f"backbone.name: {name}: R-Drop compares" in problem
+        assert f"write `forbid: [{listed}]`" in problem
+        forbid = [{"regularization.name": "r_drop", "backbone.dropout": None, "backbone.name": name}]
+        choice = {"name": name, "dropout": Choice([None, 0.1])}
+        space = SearchSpace(task=TEXT, backbone=choice, regularization=r_drop, forbid=forbid)
+        recipe = {"backbone": {"name": name, "dropout": 0.1}, "regularization": {"name": "r_drop"}}
+        assert space.task == TEXT
+        assert list(mistakes(complete(recipe, task=TEXT))) == []
+        SearchSpace(task=TEXT, backbone={"name": name, "dropout": 0.1}, regularization="r_drop")
+        SearchSpace(task=TEXT, backbone=name, finetune={"mode": "lora", "dropout": 0.1}, regularization="r_drop")
+    path = write_config(tmp_path, model_type="modernbert")
+    refusals(TEXT, backbone=path, regularization="r_drop")
+    write_config(tmp_path, model_type="modernbert", mlp_dropout=0.1)
+    SearchSpace(task=TEXT, backbone=path, regularization="r_drop")
+
+
+def test_r_drop_is_random_by_the_own_dropout_of_an_encoder_of_pictures(tmp_path: Path) -> None:
+    path = write_config(tmp_path, model_type="vit")
+    refusals(IMAGE, backbone=path, regularization="r_drop")
+    write_config(tmp_path, model_type="vit", hidden_dropout_prob=0.1)
+    SearchSpace(task=IMAGE, backbone=path, regularization="r_drop")
+    SearchSpace(task=IMAGE, backbone={"name": DINO, "drop_path": 0.1}, regularization="r_drop")
+
+
+def write_config(folder: Path, **settings: Any) -> str:
+    (folder / "config.json").write_text(json.dumps(settings))
+    return f"hf:{folder}"
+
+
+HF_VIT, DINO = "hf:google/vit-base-patch16-224", "hf:facebook/dinov2-small"
+SWIN, CONVNEXT = "hf:microsoft/swin-tiny-patch4-window7-224", "hf:facebook/convnext-tiny-224"
+
+
+def test_progressive_resizing_is_refused_for_the_hf_backbones_that_take_no_smaller_pictures(tmp_path: Path) -> None:
+    backbone = Choice([HF_VIT, DINO, SWIN, CONVNEXT, write_config(tmp_path, model_type="pvt")])
+    (problem,) = refusals(IMAGE, backbone=backbone, resizing=Choice(["fixed", "progressive"]))
+    assert "the backbone is built for one size of pictures" in problem
+    assert f"backbone.name: ['{SWIN}', 'hf:{tmp_path}']" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value", "wanted"),
+    [
+        (HF_VIT, "drop_path", 0.1, "'0.0', not 0.1"),
+        (HF_VIT, "batch_norm", "batch", "'pretrained', not 'batch'"),
+        (HF_VIT, "input_size", 200, "a whole number, a multiple of 16, of at least 16 and at most 2048, not 200"),
+        (DINO, "input_size", 256, "a whole number, a multiple of 14, of at least 16 and at most 2048, not 256"),
+        (SWIN, "input_size", 192, "a whole number of at least 224 and at most 2048, not 192"),
+        (CONVNEXT, "batch_norm", "batch", "'pretrained', not 'batch'"),
+    ],
+)
+def test_a_setting_that_an_hf_backbone_cannot_take_is_refused_with_its_line(
+    tmp_path: Path, name: str, setting: str, value: Any, wanted: str
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"task: image-classification\nbackbone:\n  name: {name}\n  {setting}: {value}\n")
+    with pytest.raises(SpaceError) as caught:
+        load_space(path)
+    assert f"backbone.{setting} ({path}:4) must be {wanted}" in str(caught.value)
+
+
+def test_a_folder_is_judged_by_its_type(tmp_path: Path) -> None:
+    path = write_config(tmp_path, model_type="resnet")
+    refusals(IMAGE, backbone=path, finetune=Choice(["full", "lora"]))
+    SearchSpace(task=IMAGE, backbone={"name": path, "batch_norm": Choice(["pretrained", "batch"]), "input_size": 100})
+    (problem,) = refusals(IMAGE, backbone={"name": path, "drop_path": 0.1})
+    assert "must be '0.0', not 0.1" in problem
+    write_config(tmp_path, model_type="swin", window_size=12, image_size=384)
+    (problem,) = refusals(IMAGE, backbone={"name": path, "input_size": 224})
+    assert "at least 384" in problem
+    write_config(tmp_path, model_type="gpt2")
+    refusals(TEXT, backbone=path, finetune=Choice(["full", "lora"]))
 
 
 def test_the_class_token_of_a_backbone_without_one_is_refused_as_a_setting() -> None:

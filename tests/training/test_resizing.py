@@ -1,11 +1,31 @@
+from contextlib import contextmanager
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torchvision.transforms.v2 import functional
+from transformers import Dinov2Config
 
+from autoft.backbones.hf_vision import VisionEncoder
 from autoft.core.errors import ConfigError
 from autoft.training.resizing import build_resizing
+
+
+@contextmanager
+def picture_sides(seen):
+    """Fill a list with the sides of the pictures that an hf encoder is given."""
+
+    def note(part, inputs):
+        if isinstance(part, VisionEncoder):
+            seen.append(inputs[0].shape[-1])
+
+    handle = register_module_forward_pre_hook(note)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def sides(size, epochs, initial_fraction=0.5, growth_fraction=0.75):
@@ -54,6 +74,25 @@ def test_sides_never_shrink_and_end_at_the_input_size(size, epochs, initial, gro
     assert found == sorted(found)
     assert found[-1] == size
     assert all(side % 32 == 0 or side == size for side in found)
+
+
+def test_sides_are_numbers_of_whole_patches():
+    config = {"name": "progressive", "initial_fraction": 0.5, "growth_fraction": 1.0}
+    for grid, expected in ((14, [112, 140, 168, 196, 224]), (16, [128, 128, 160, 192, 224])):
+        resizing = build_resizing(config, 224, grid=grid)
+        assert [resizing.side(epoch, 5) for epoch in range(1, 6)] == expected
+
+
+@pytest.mark.parametrize("patch", [16, 14])
+def test_an_hf_backbone_trains_at_several_sizes(tmp_path, make_config, run, patch):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    Dinov2Config(image_size=4 * patch, patch_size=patch, **sizes).save_pretrained(tmp_path)
+    backbone = {"name": f"hf:{tmp_path}", "weights": "none", "input_size": 4 * patch, "drop_path": 0.1}
+    config = make_config(backbone=backbone, finetune={"mode": "full"}, resizing={"name": "progressive"}, epochs=2)
+    seen = []
+    with picture_sides(seen):
+        assert len(run(config)) == 2
+    assert {2 * patch, 4 * patch} <= set(seen)
 
 
 def test_pictures_are_resized_with_antialiasing_and_left_alone_at_their_own_side():

@@ -1,14 +1,13 @@
 """Backbones: every timm model, and every Hugging Face encoder by hub name or local folder.
 
-The facts stand in tables beside this module, each with one source, which its first line names. `timm_models.csv` and
-`hf_types.csv` are written by `python -m autoft.backbones.facts` from the installed timm and transformers; its GMACs are
-counted there, by torch, at the model's own input size. `timm_results.csv` (top-1 on ImageNet-1k) and `timm_speed.csv`
-(pictures a second on one card) are timm's own published results. `hf_models.csv` names a few encoders that people
-start from, with the paper of each, and where a paper gives it their accuracy on MNLI. Parameters, layer groups and
-GMACs are those of the features, without a classifier or pooler.
+The facts stand in tables beside this module, each with one source, which its first line names. `timm_models.csv`,
+`hf_types.csv` and `hf_dropouts.csv` are written by `python -m autoft.backbones.facts` from the installed timm and
+transformers; its GMACs are counted there, by torch, at the model's own input size. `timm_results.csv` (top-1 on
+ImageNet-1k) and `timm_speed.csv` (pictures a second on one card) are timm's own published results. `hf_models.csv`
+names a few encoders that people start from, with the paper of each, and where a paper gives it their accuracy on MNLI.
+Parameters, layer groups and GMACs are those of the features, without a classifier or pooler.
 """
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +16,9 @@ from functools import cache
 from pathlib import Path
 
 from autoft.core.catalog import Argument, Entry
+from autoft.core.entries import hf_types
 from autoft.core.entries.folders import elsewhere, folder_of, read_config
+from autoft.core.entries.hf_types import DEFAULT_INPUT_SIZE, table
 from autoft.core.errors import ConfigError, nearest
 from autoft.core.jsonable import Json
 
@@ -26,8 +27,6 @@ TIMM_COLUMNS = (
     *("name", "tag", "hub", "input_size", "fixed_size", "parameters", "features", "pooled", "drop_path"),
     *("groups", "linears", "attention_linears", "cls_token", "batch_norms", "gmacs"),
 )
-HF_TYPES_TABLE = Path(__file__).with_name("hf_types.csv")
-HF_TYPES_COLUMNS = ("model_type", "input")
 _RESULTS_TABLE = Path(__file__).with_name("timm_results.csv")
 _SPEED_TABLE = Path(__file__).with_name("timm_speed.csv")
 _HF_TABLE = Path(__file__).with_name("hf_models.csv")
@@ -62,7 +61,6 @@ PRETRAINED_ON = {
 }
 """Words of a pretrained tag that say what the weights were trained on, the fine-tune before ours included."""
 
-DEFAULT_INPUT_SIZE = 224
 DEFAULT_MAX_LENGTH = 128
 
 _WEIGHTS = Argument(
@@ -108,6 +106,8 @@ _POOLING = Argument(
 _POOLING_OF_PLACES = replace(_POOLING, choices=("mean", "attention"))
 """Of a model that has no class token."""
 MIN_LENGTH = 4
+_SMALLEST = 16
+"""Side of the smallest pictures that are asked for."""
 
 
 def _max_length(longest: int) -> Argument:
@@ -141,6 +141,7 @@ _TEXT_ARGUMENTS = (
         description="Dropout in embeddings, layers and attention; null: the model's own.",
     ),
 )
+_NO_DROPOUT = replace(_TEXT_ARGUMENTS[-1], choices=(None,), description="This model has no dropout.")
 
 
 def entries() -> Iterator[Entry]:
@@ -246,7 +247,7 @@ def entry(name: str) -> Entry:
 def _timm_rows() -> dict[str, list[dict[str, str]]]:
     """Rows by the model's name, the default tag first."""
     rows: dict[str, list[dict[str, str]]] = {}
-    for row in _table(TIMM_TABLE):
+    for row in table(TIMM_TABLE):
         rows.setdefault(row["name"], []).append(row)
     return rows
 
@@ -254,37 +255,24 @@ def _timm_rows() -> dict[str, list[dict[str, str]]]:
 @cache
 def _results() -> dict[tuple[str, str], dict[str, str]]:
     """By name and tag."""
-    return {(row["name"], row["tag"]): row for row in _table(_RESULTS_TABLE)}
+    return {(row["name"], row["tag"]): row for row in table(_RESULTS_TABLE)}
 
 
 @cache
 def _speeds() -> dict[tuple[str, str], dict[str, str]]:
     """By name and the pictures' size."""
-    return {(row["name"], row["image_size"]): row for row in _table(_SPEED_TABLE)}
+    return {(row["name"], row["image_size"]): row for row in table(_SPEED_TABLE)}
 
 
 @cache
 def _hf_rows() -> dict[str, dict[str, str]]:
-    return {row["name"]: row for row in _table(_HF_TABLE)}
+    return {row["name"]: row for row in table(_HF_TABLE)}
 
 
 @cache
 def _hf_rows_by_old_name() -> dict[str, dict[str, str]]:
     """By the name without an owner: the hub still knows its first models by these ("bert-base-uncased")."""
     return {name.rpartition("/")[2]: row for name, row in _hf_rows().items()}
-
-
-@cache
-def _hf_inputs() -> dict[str, str]:
-    """What a model of each type reads, "image" or "text"."""
-    return {row["model_type"]: row["input"] for row in _table(HF_TYPES_TABLE)}
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table, whose first line says in a comment what it was made from."""
-    with path.open(encoding="utf-8", newline="") as file:
-        file.readline()
-        return list(csv.DictReader(file))
 
 
 @cache
@@ -350,15 +338,17 @@ def _hf_entry(model: str) -> Entry:
     row = _hf_rows().get(model) or _hf_rows_by_old_name().get(model)
     if row is None:
         return _of_input(f"hf:{model}", {"input": None, "hub": model}, "An encoder of the hub.", "Hugging Face")
-    kind = _hf_inputs()[row["model_type"]]
-    facts: Json = {
+    kind = hf_types.input_of(row["model_type"])
+    sizes = {"image_size": int(row["size"])} if kind == "image" else {}
+    facts: Json = hf_types.facts_of(row["model_type"], sizes) | {
         "input": kind,
         "parameters": int(row["parameters"]),
         "features": int(row["features"]),
         "hub": model,
         "model_type": row["model_type"],
-        "input_size" if kind == "image" else "max_length": int(row["size"]),
     }
+    if kind == "text":
+        facts["max_length"] = int(row["size"])
     facts |= {name: int(row[name]) for name in ("groups", "linears", "attention_linears")}
     if row["accuracy"]:
         facts["accuracy"] = float(row["accuracy"])
@@ -371,11 +361,10 @@ def _hf_entry(model: str) -> Entry:
 def _folder_entry(model: str, config: Json, folder: Path | None) -> Entry:
     """Return the entry of a local folder by its configuration; `folder` is None where it is not on this machine."""
     model_type = config["model_type"]
-    facts: Json = {
-        "input": _hf_inputs().get(model_type),
+    facts: Json = hf_types.facts_of(model_type, config) | {
+        "input": hf_types.input_of(model_type),
         "folder": None if folder is None else str(folder),
         "model_type": model_type,
-        "input_size": config.get("image_size", DEFAULT_INPUT_SIZE),
     }
     positions = config.get("max_position_embeddings", 0)
     if model_type in _OFFSETS and positions > _OFFSETS[model_type] + MIN_LENGTH:
@@ -386,8 +375,7 @@ def _folder_entry(model: str, config: Json, folder: Path | None) -> Entry:
 def _of_input(name: str, facts: Json, description: str, source: str) -> Entry:
     """Return the entry of a model whose `input` is "image", "text", or None where that is not known yet."""
     kind = facts["input"]
-    text = _TEXT_ARGUMENTS if "longest" not in facts else (_max_length(facts["longest"]), *_TEXT_ARGUMENTS[1:])
-    image = (_input_size(facts.get("input_size", DEFAULT_INPUT_SIZE)), _DROP_PATH, _BATCH_NORM)
+    image, text = _image_arguments(facts), _text_arguments(facts)
     return Entry(
         kind="backbone",
         name=name,
@@ -400,6 +388,28 @@ def _of_input(name: str, facts: Json, description: str, source: str) -> Entry:
     )
 
 
+def _image_arguments(facts: Json) -> tuple[Argument, ...]:
+    """Return the settings of a model of pictures by its facts; what is not known of it may be set."""
+    size = facts.get("input_size", DEFAULT_INPUT_SIZE)
+    return (
+        _one_size(size)
+        if facts.get("one_size")
+        else _input_size(size, facts.get("multiple_of"), facts.get("smallest", _SMALLEST)),
+        _DROP_PATH if facts.get("drop_path", True) else _NO_DROP_PATH,
+        _BATCH_NORM if facts.get("batch_norms", True) else _NO_BATCH_NORM,
+    )
+
+
+def _text_arguments(facts: Json) -> tuple[Argument, ...]:
+    """Return the settings of a model of texts by its facts; what is not known of it may be set."""
+    length, pooling, dropout = _TEXT_ARGUMENTS
+    return (
+        _max_length(facts["longest"]) if "longest" in facts else length,
+        pooling,
+        dropout if hf_types.dropouts_of(facts.get("model_type", "")) != {} else _NO_DROPOUT,
+    )
+
+
 def _multiple(name: str, size: int, facts: Json) -> int | None:
     """Return what the size of a model's pictures must be a multiple of, where that is known."""
     patch = _PATCH.search(name)
@@ -408,16 +418,20 @@ def _multiple(name: str, size: int, facts: Json) -> int | None:
 
 
 @cache
-def _input_size(default: int, multiple_of: int | None = None) -> Argument:
+def _input_size(default: int, multiple_of: int | None = None, smallest: int = _SMALLEST) -> Argument:
     return Argument(
         name="input_size",
         type="int",
         default=default,
-        low=16,
+        low=min(smallest, default),
         high=2048,
         multiple_of=multiple_of,
         description="Side of the square picture, in pixels; the default is the pretrained model's own.",
     )
+
+
+def _one_size(size: int) -> Argument:
+    return replace(_input_size(size), choices=(size,), description="This model takes pictures of one size alone.")
 
 
 def _count(parameters: int) -> str:

@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from autoft.core.entries import hf_types
 from autoft.core.errors import ConfigError
 from autoft.core.jsonable import Json
 
-_SIZES = ("image_size", "max_position_embeddings")
 _elsewhere: dict[str, Json] = {}
 """What is known of folders that are not on this machine, by their path, from the runs that this process has read."""
 
 
 def read_config(model: str, folder: Path) -> Json:
-    """Return what a catalog entry needs of a folder's config.json: its `model_type`, and sizes where it says some.
+    """Return what a catalog entry needs of a folder's config.json: its `model_type`, and what `hf_types.used` gives.
 
     Raises:
         ConfigError: If there is none, or it is damaged; names `model`, the path as it was given.
@@ -54,5 +54,4 @@ def _used(config: Any) -> Json | None:
     """Return what an entry needs of a configuration; None if it is none."""
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         return None
-    sizes = {name: config[name] for name in _SIZES if type(config.get(name)) is int}
-    return {"model_type": config["model_type"], **sizes}
+    return {"model_type": config["model_type"], **hf_types.used(config)}

@@ -23,7 +23,8 @@ ENTRIES = (
                 default=0.5,
                 low=0.1,
                 high=0.9,
-                description="Side in the first epoch, of the input size; rounded to multiples of 32 pixels.",
+                description="Side in the first epoch, of the input size; rounded to multiples of 32 pixels, or to as "
+                "many whole patches as are nearest to that.",
             ),
             Argument(
                 name="growth_fraction",
