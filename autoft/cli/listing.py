@@ -34,6 +34,10 @@ WHAT = (
 )
 
 _EXPENDABLE = (
+    "one_size",
+    "smallest",
+    "multiple_of",
+    "dropout",
     "attention_linears",
     "linears",
     "cls_token",

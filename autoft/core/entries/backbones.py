@@ -340,7 +340,7 @@ def _hf_entry(model: str) -> Entry:
         return _of_input(f"hf:{model}", {"input": None, "hub": model}, "An encoder of the hub.", "Hugging Face")
     kind = hf_types.input_of(row["model_type"])
     sizes = {"image_size": int(row["size"])} if kind == "image" else {}
-    facts: Json = hf_types.facts_of(row["model_type"], sizes) | {
+    facts: Json = {
         "input": kind,
         "parameters": int(row["parameters"]),
         "features": int(row["features"]),
@@ -349,6 +349,7 @@ def _hf_entry(model: str) -> Entry:
     }
     if kind == "text":
         facts["max_length"] = int(row["size"])
+    facts |= hf_types.facts_of(row["model_type"], sizes)
     facts |= {name: int(row[name]) for name in ("groups", "linears", "attention_linears")}
     if row["accuracy"]:
         facts["accuracy"] = float(row["accuracy"])
