@@ -1,4 +1,4 @@
-"""Which checkpoints stay: the best of the leading trials, and the state of unfinished ones; and what is swept."""
+"""Which checkpoints stay: the best of trials that lead or may lead, the state of unfinished ones; what is swept."""
 
 from autoft.core.storage import Store
 from autoft.engine.ledger import Ledger
@@ -22,7 +22,7 @@ class Pruner:
     """
 
     def __init__(self, store: Store, ledger: Ledger, *, keep: int) -> None:
-        """Prune the run in the folder `store`, in which `keep` trials stay."""
+        """Prune the run in the folder `store`, in which the `keep` leading trials stay, and who may come to be one."""
         self._store, self._ledger, self._keep = store, ledger, keep
         self._state = (LAST, FORMER) if store.is_local else (LAST,)
         self._needed: set[str] = set()
@@ -31,9 +31,7 @@ class Pruner:
         self._until_list = 0
 
     def __call__(self) -> None:
-        """Remove what is needless: all of the trials that do not lead, of those that do the state to go on from."""
-        leading = self._ledger.ranking(finished_only=True)[: self._keep]
-        needed = {*leading, *self._ledger.unfinished}
+        """Remove what is needless: all of the trials that cannot lead, of those that can the state to go on from."""
         new = [view.trial for view in self._ledger.views[self._num_seen :]]
         if self._until_list:
             self._until_list -= 1
@@ -41,9 +39,11 @@ class Pruner:
         else:
             there = set(self._store.list(FOLDER))
             self._until_list = max(MANY, len(there) // MANY)
+        leading = self._ledger.may_lead(there, most=self._keep)
+        needed = {*leading, *self._ledger.unfinished}
         for trial in sorted(there - needed):
             self._store.delete_folder(f"{FOLDER}/{trial}")
-        for trial in sorted(set(leading) - self._trimmed):
+        for trial in sorted(leading - self._trimmed):
             self._store.delete_files(*(f"{FOLDER}/{trial}/{name}" for name in self._state))
             self._trimmed.add(trial)
         self._num_seen += len(new)

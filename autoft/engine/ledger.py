@@ -1,18 +1,19 @@
 """The trials of a search as the driver knows them, and their order from best to worst."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoft.core.configs import Budget, EpochResult, SearchConfig, TrialStatus
 from autoft.core.jsonable import Json
 from autoft.core.metrics import METRICS, TRANSFERABILITY, broken_limit, parse_objective
 from autoft.engine.attempts import Attempts
 from autoft.record.choosing import ERROR, Contestant
-from autoft.record.pareto import dominated_share
+from autoft.record.pareto import dominated_share, losses, num_ahead
 from autoft.record.ranking import OUT, Standing, compare
 from autoft.space import SearchSpace
 from autoft.strategies import History, TrialView
@@ -235,22 +236,39 @@ class Ledger:
 
     def ranking(self, *, finished_only: bool = False) -> list[str]:
         """Return the trials that can win, best first; of equals, the one that was started earlier."""
-        trials = [
-            trial
-            for trial, entry in self._entries.items()
-            if not (finished_only and entry.view.status in ("running", "paused"))
-        ]
+        trials = self._finished() if finished_only else list(self._entries)
         return [trials[index] for index in self._standing(trials).order]
 
+    def _finished(self) -> list[str]:
+        return [trial for trial, entry in self._entries.items() if entry.view.status not in ("running", "paused")]
+
+    def may_lead(self, trials: Collection[str], *, most: int) -> set[str]:
+        """Return those of `trials` that have ended and are, or may come to be, among the `most` leading ones.
+
+        By one metric, who is behind these stays there. By several a trial that ends may push others off the front, and
+        who was behind them moves up.
+        """
+        if len(self.objectives) == 1:
+            return set(trials).intersection(self.ranking(finished_only=True)[:most])
+        finished = [trial for trial in self._finished() if self._entries[trial].view.kind != "confirm"]
+        points = losses(self._values(finished), self.objectives)
+        places = [place for place, trial in enumerate(finished) if trial in trials and np.isfinite(points[place, 0])]
+        ahead = zip(places, num_ahead(points, places), strict=True)
+        return {finished[place] for place, count in ahead if count < most}
+
     def _standing(self, trials: Sequence[str]) -> Standing:
-        judged = [self._judge(trial) for trial in trials]
         return compare(
-            np.array([values for values, _ in judged], dtype=np.float64).reshape(-1, len(self.objectives)),
+            self._values(trials),
             self.objectives,
-            [contestant for _, contestant in judged],
+            [self._judge(trial)[1] for trial in trials],
             num_finalists=self._search.num_finalists,
             error_of=lambda place: self._error(self._entries[trials[place]]),
         )
+
+    def _values(self, trials: Sequence[str]) -> NDArray[np.float64]:
+        """Return what trials are ranked by, shape (trials, objectives); NaN where there is nothing."""
+        values = [self._judge(trial)[0] for trial in trials]
+        return np.array(values, dtype=np.float64).reshape(-1, len(self.objectives))
 
     def _judge(self, trial: str) -> tuple[list[float | None], Contestant]:
         """Return what a trial is ranked by; kept, since few trials change between two rankings."""

@@ -1,5 +1,6 @@
 """Trials judged by several objectives: who is dominated by whom, and how much the front dominates."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,15 +25,19 @@ def fronts(points: NDArray[np.float64]) -> list[int]:
 
     Reference: Zhang et al., ENS-BS, IEEE Transactions on Evolutionary Computation 2015: points in lexicographic order
     go one by one into the first front that holds none before them, found by bisection; of a front only those tails
-    (coordinates but the first) are kept that no other of it undercuts.
+    (coordinates but the first) are kept that no other of it undercuts. Of two objectives a front has one such tail, and
+    the fronts are in the order of these.
     """
     found = np.zeros(len(points), dtype=np.int64)
     able = np.flatnonzero(~np.isnan(points).any(axis=1))
     if not len(able):
         return [0] * len(points)
     distinct, place = np.unique(points[able], axis=0, return_inverse=True)
-    tails: list[list[tuple[float, ...]]] = []
-    own = [_first_free(tails, tuple(point[1:].tolist())) for point in distinct]
+    if points.shape[1] == 2:
+        own = _first_free_of_two(distinct[:, 1].tolist())
+    else:
+        tails: list[list[tuple[float, ...]]] = []
+        own = [_first_free(tails, tuple(point[1:].tolist())) for point in distinct]
     found[able] = np.array(own)[place.ravel()]
     return [int(front) for front in found]
 
@@ -50,6 +55,36 @@ def by_front(points: NDArray[np.float64]) -> tuple[list[int], list[int]]:
     found = fronts(np.where(able[:, None], np.where(np.isfinite(points), points, np.inf), np.nan))
     ranked = np.lexsort((points[:, 0], np.array(found, dtype=np.int64)))
     return ranked[able[ranked]].tolist(), found
+
+
+def num_ahead(points: NDArray[np.float64], places: Sequence[int]) -> list[int]:
+    """Return, of the points at `places`, how many others are ahead of each by `by_front`, whatever points are added.
+
+    Those are the ones that dominate it, and of equals the earlier ones. Any other that is ahead may be pushed off its
+    front by a new point, and then stand behind.
+
+    Args:
+        points: Shape (points, objectives); less is better; not finite is the worst.
+        places: Of some of them.
+    """
+    known = np.where(np.isfinite(points), points, np.inf)
+    found = []
+    for place in places:
+        no_worse = (known <= known[place]).all(axis=1)
+        equal = (known[no_worse] == known[place]).all(axis=1)
+        found.append(int((~equal | (np.flatnonzero(no_worse) < place)).sum()))
+    return found
+
+
+def _first_free_of_two(seconds: Sequence[float]) -> list[int]:
+    """Return the front of each point, from 1, by its second coordinate; the points are in lexicographic order."""
+    least: list[float] = []
+    found = []
+    for second in seconds:
+        front = bisect_right(least, second)
+        least[front : front + 1] = [second]
+        found.append(front + 1)
+    return found
 
 
 def _first_free(tails: list[list[tuple[float, ...]]], tail: tuple[float, ...]) -> int:
@@ -113,4 +148,5 @@ def dominated_share(points: NDArray[np.float64]) -> float:
     if not varies.any():
         return 0.0
     scaled = (finite[:, varies] - low[varies]) / (high - low)[varies]
-    return hypervolume(scaled, np.ones(scaled.shape[1]))
+    leading = np.array(fronts(scaled)) == 1
+    return hypervolume(scaled[leading], np.ones(scaled.shape[1]))

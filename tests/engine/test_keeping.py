@@ -25,8 +25,8 @@ class Search:
         for name in ("best.safetensors", "last.safetensors"):
             self.store.write(f"checkpoints/{trial}/{name}", b"{}")
 
-    def end(self, trial: str, value: float, status: str = "completed") -> None:
-        metrics = {"val_accuracy": value}
+    def end(self, trial: str, value: float, status: str = "completed", **costs: float) -> None:
+        metrics = {"val_accuracy": value, **costs}
         result = EpochResult(epoch=1, metrics=metrics, seconds=1.0, status="running", is_best=True)
         self.ledger.add_epoch(trial, result)
         self.ledger.set_status(trial, status, "")
@@ -76,6 +76,39 @@ def test_of_a_leading_trial_that_ends_the_state_to_go_on_from_is_removed(make_se
     s.store.write(f"checkpoints/{trial}/former.safetensors", b"{}")
     s.end(trial, 0.5)
     assert s.store.list(f"checkpoints/{trial}") == ["best.safetensors"]
+
+
+def front_of(make_search, tmp_path, *points: tuple[float, float, str]) -> Search:
+    """Return a search by accuracy and latency whose trials ended so, one after the other, of which two are kept."""
+    s = Search(make_search(keep=2, metrics=("accuracy", "-latency_ms"), confirm=1), Store.open(tmp_path))
+    for number, (accuracy, latency, status) in enumerate(points, start=1):
+        s.end(s.start(number), accuracy, status, latency_ms=latency)
+    return s
+
+
+def test_of_a_front_who_may_lead_again_once_others_are_pushed_off_it_stays(make_search, tmp_path):
+    points = [(0.9, 9.0), (0.8, 8.0), (0.7, 7.0), (0.6, 7.5), (0.5, 7.5)]
+    s = front_of(make_search, tmp_path, *((*point, "completed") for point in points))
+    assert s.ledger.ranking()[:2] == ["t0001", "t0002"]
+    assert s.folders() == ["t0001", "t0002", "t0003", "t0004"]
+    assert {tuple(s.store.list(f"checkpoints/{trial}")) for trial in s.folders()} == {("best.safetensors",)}
+    s.end(s.start(6), 0.95, latency_ms=7.7)
+    assert s.ledger.ranking()[:2] == ["t0006", "t0003"]
+    assert s.folders() == ["t0001", "t0002", "t0003", "t0004", "t0006"]
+    s.end(s.start(7), 0.95, latency_ms=6.0)
+    assert s.folders() == ["t0003", "t0006", "t0007"]
+
+
+def test_of_a_front_who_leads_only_because_others_are_paused_puts_nobody_off(make_search, tmp_path):
+    points = [(0.7, 3.0, "completed"), (0.95, 4.0, "paused"), (0.9, 9.0, "completed"), (0.8, 8.0, "completed")]
+    s = front_of(make_search, tmp_path, *points)
+    assert s.ledger.ranking()[:2] == ["t0002", "t0001"]
+    assert "t0001" in s.folders()
+
+
+def test_of_equals_on_a_front_the_earlier_ones_are_kept(make_search, tmp_path):
+    s = front_of(make_search, tmp_path, *[(0.5, 1.0, "completed")] * 4)
+    assert s.folders() == ["t0001", "t0002"]
 
 
 def test_a_store_is_asked_to_remove_only_what_it_may_hold(make_search, s3):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from autoft.core.metrics import parse_objective
-from autoft.record.pareto import dominated_share, fronts, hypervolume, losses
+from autoft.record.pareto import by_front, dominated_share, fronts, hypervolume, losses, num_ahead
 
 POINTS = arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 3)), elements=st.integers(0, 4).map(float))
 
@@ -32,6 +32,20 @@ def test_a_points_front_is_one_behind_the_last_front_that_dominates_it(points):
     for index, point in enumerate(points):
         above = [found[other] for other in range(len(points)) if dominates(points[other], point)]
         assert found[index] == 1 + max(above, default=0)
+
+
+@given(POINTS, st.integers(0, 8))
+def test_who_comes_to_lead_with_more_points_had_fewer_ahead_of_it_than_lead(points, count):
+    known = list(range(min(count, len(points))))
+    ahead = num_ahead(points[known], known)
+    order, _ = by_front(points)
+    for most in range(1, len(points)):
+        assert all(ahead[place] < most for place in order[:most] if place in known)
+
+
+def test_ahead_for_good_are_those_that_dominate_and_of_equals_the_earlier():
+    points = np.array([[1, 3], [2, 2], [2, 2], [2, np.nan], [3, 2]], dtype=float)
+    assert num_ahead(points, [0, 1, 2, 3, 4]) == [0, 0, 1, 3, 2]
 
 
 @pytest.mark.parametrize(
