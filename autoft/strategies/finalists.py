@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -24,27 +24,37 @@ def finalists(history: History) -> list[TrialView]:
 
     By several metrics these are the front, and where it is small, those that follow it; see `choosing`.
     """
-    ranked, count = _ranked(history)
-    return ranked[:count]
-
-
-def _ranked(history: History) -> tuple[list[TrialView], int]:
-    """Return the trials and probes that may be finalists, best first, and how many are, once there are as many."""
-    able = [
-        view
-        for view in history.trials
-        if view.kind != "confirm" and view.status not in OUT and view.values and view.values[-1] is not None
-    ]
+    able = _able(history)
     if history.objective == TRADE_OFF:
-        order, found = by_front(np.array([view.point for view in able], dtype=np.float64)) if able else ([], [])
-        return [able[place] for place in order], num_finalists(found, history.num_finalists)
+        order, count = _front(history, able)
+        return [able[place] for place in order[:count]]
     worst = -math.inf if history.objective.maximize else math.inf
 
     def value(view: TrialView) -> float:
         best = view.best(history.objective)
         return worst if best is None else best
 
-    return sorted(able, key=value, reverse=history.objective.maximize), history.num_finalists
+    return sorted(able, key=value, reverse=history.objective.maximize)[: history.num_finalists]
+
+
+def _able(history: History) -> list[TrialView]:
+    """Return the trials and probes that may be finalists."""
+    return [
+        view
+        for view in history.trials
+        if view.kind != "confirm" and view.status not in OUT and view.values and view.values[-1] is not None
+    ]
+
+
+def _front(history: History, able: Sequence[TrialView]) -> tuple[list[int], int]:
+    """Return the positions of trials by several metrics, best first, and how many are finalists."""
+    order, found = by_front(np.array([view.point for view in able], dtype=np.float64)) if able else ([], [])
+    return order, num_finalists(found, history.num_finalists)
+
+
+def _num_finalists(history: History) -> int:
+    """Return how many finalists there are, once there are as many trials."""
+    return _front(history, _able(history))[1] if history.objective == TRADE_OFF else history.num_finalists
 
 
 def kept_trials(history: History) -> int:
@@ -58,8 +68,7 @@ def kept_trials(history: History) -> int:
         return 0
     started = history.num_confirming
     left = history.budget.trials - started
-    _, count = _ranked(history)
-    to_come = min(history.confirm * count, math.floor(LARGEST_SHARE * left))
+    to_come = min(history.confirm * _num_finalists(history), math.floor(LARGEST_SHARE * left))
     left -= history.num_started
     if left > to_come:
         return started + to_come
