@@ -101,7 +101,7 @@ def print_footnotes(result: "SearchResult") -> None:
         say(line)
     if result.silence is not None:
         say(f"Nothing was recorded for {clock(result.silence)}; a search records its time every ten seconds.")
-        say("So it was killed, or cannot reach its folder: what ran is shown as paused.")
+        say("So it was killed, cannot reach its folder, or this is a copy: what ran is shown as paused.")
 
 
 def log(

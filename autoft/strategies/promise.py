@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoft.core.seeds import generator
 from autoft.strategies.base import History, TrialView
@@ -20,7 +21,7 @@ PLACES = 4096
 def expected_gain(history: History) -> tuple[float, int] | None:
     """Return the expected improvement by the trials that are left, and their number.
 
-    None: fewer than `FEWEST` trials have shown what they are. By one metric it is that of the best, by several that of
+    None: fewer than `FEWEST` trials have shown what they are, or too many of them without a value. By one metric it is that of the best, by several that of
     the hypervolume: of the share that trials dominate of the space between their worst and their best.
 
     The best values of trials are taken for draws with an exponential tail; m more than n draws then raise the best by
@@ -30,39 +31,43 @@ def expected_gain(history: History) -> tuple[float, int] | None:
     shown = [view for view in history.trials if view.kind == "trial" and not view.is_running]
     if len(shown) < FEWEST:
         return None
-    scale = _lacking(history, shown) / math.log(2) if history.objective == TRADE_OFF else _scale(history, shown)
+    count = max(3, math.ceil(TAIL_SHARE * len(shown)))
+    scale_of = _scale_of_front if history.objective == TRADE_OFF else _scale
+    scale = scale_of(history, shown, count)
     left = _num_left(history)
     return None if scale is None else (scale * math.log((len(shown) + left) / len(shown)), left)
 
 
-def _scale(history: History, shown: Sequence[TrialView]) -> float | None:
-    """Return the scale of the tail: the mean excess of the k best values over the next one; None: there are too few.
+def _scale(history: History, shown: Sequence[TrialView], count: int) -> float | None:
+    """Return the scale of the tail: the mean excess of the best values over the next one; None: there are too few.
 
     Reference: Weissman, Estimation of Parameters and Large Quantiles Based on the k Largest Observations, Journal of
     the American Statistical Association 1978.
     """
     values = [value for view in shown if (value := view.best(history.objective)) is not None]
-    count = max(3, math.ceil(TAIL_SHARE * len(shown)))
     if len(values) <= count:
         return None
     heights = sorted((value if history.objective.maximize else -value for value in values), reverse=True)
     return math.fsum(heights[:count]) / count - heights[count]
 
 
-def _lacking(history: History, shown: Sequence[TrialView]) -> float:
+def _scale_of_front(history: History, shown: Sequence[TrialView], count: int) -> float | None:
+    """Return the scale of the tail of hypervolumes; None: there are as few trials with all values as for one metric."""
+    points = np.array([view.point for view in shown], dtype=np.float64)
+    points = points[np.isfinite(points).all(axis=1)]
+    return None if len(points) <= count else _lacking(points, seed=history.seed) / math.log(2)
+
+
+def _lacking(points: NDArray[np.float64], *, seed: int) -> float:
     """Return how much more all trials dominate of the space than a half of them, drawn by chance, would.
 
     By the law of the exponential tail this is log(2) times the scale, whichever trials are in the half. What d trials
     dominate is dominated by none of the half with a probability of one in 2^d.
     """
-    points = np.array([view.point for view in shown], dtype=np.float64)
-    points = points[np.isfinite(points).all(axis=1)]
-    if not len(points):
-        return 0.0
     low, high = points.min(axis=0), points.max(axis=0)
     varies = high > low
     scaled = (points[:, varies] - low[varies]) / (high - low)[varies]
-    places = generator(history.seed, "promise").random((PLACES, scaled.shape[1]))
+    places = generator(seed, "promise").random((PLACES, scaled.shape[1]))
     dominates = np.ones((PLACES, len(points)), dtype=np.bool_)
     for objective in range(scaled.shape[1]):
         dominates &= scaled[:, objective] <= places[:, objective, None]

@@ -85,8 +85,13 @@ def test_where_one_metric_varies_the_promise_of_several_is_that_of_the_law_for_o
     assert np.mean(gains) == pytest.approx(math.log(2), rel=0.15)
 
 
-def test_a_front_without_a_finite_or_a_second_point_promises_nothing():
-    assert expected_gain(of_front([(None, 1.0)] * 10, trials=20)) == (0.0, 10)
+@pytest.mark.parametrize("lacking", [(None, None), (None, 1.0), (0.9, None)])
+def test_of_a_front_of_trials_that_diverged_or_break_a_limit_nothing_is_said(lacking):
+    assert expected_gain(of_front([*STAIRS[:3], *[lacking] * 7], trials=20)) is None
+    assert expected_gain(of_front([*STAIRS[:4], *[lacking] * 6], trials=20)) is not None
+
+
+def test_a_front_without_a_second_point_promises_nothing():
     assert expected_gain(of_front([(0.5, 1.0)] * 10, trials=20)) == (0.0, 10)
 
 
