@@ -194,6 +194,7 @@ def format_rows(table: Sequence[Mapping[str, Any]], form: Form, columns: Sequenc
 
 def short(value: object, column: str = "") -> str:
     """Return a cell for a person: four digits that count, whole numbers with separators, nothing for None."""
+    cost = column.removeprefix("mean_")
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -203,6 +204,8 @@ def short(value: object, column: str = "") -> str:
     if isinstance(value, float):
         if column == "seconds":
             return f"{value:.1f}"
+        if cost in COSTS:
+            return f"{value:,.0f}" if cost == "parameters" else f"{value:.4g}"
         return f"{value:.4f}" if column.startswith(("val_", "test_", "mean_")) else f"{value:.4g}"
     return str(value)
 

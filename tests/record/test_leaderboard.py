@@ -249,6 +249,11 @@ def test_markdown_is_a_table_with_rounded_numbers():
     ]
 
 
+def test_the_mean_of_a_cost_is_shown_as_the_cost_is():
+    table = [{"mean_accuracy": 0.5, "mean_parameters": 11_689_512.0, "mean_latency_ms": 12.34567}]
+    assert format_rows(table, "md").splitlines()[-1] == "| 0.5000 | 11,689,512 | 12.35 |"
+
+
 def test_no_rows_are_text_too():
     names = column_names(search_config("accuracy"), [])
     assert format_rows([], "json") == "[]\n"
