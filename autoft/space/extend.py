@@ -145,7 +145,8 @@ def with_refusals(block: Block, branches: Sequence[Node]) -> list[Node]:
     for (key, _), sharing in places.items():
         node = (branches[sharing[0]].map or {})[key]
         arguments = {index: argument_of(block, branches[index], key) for index in sharing if len(sharing) > 1}
-        if len(set(arguments.values())) <= 1:
+        first = next(iter(arguments.values()), None)
+        if all(argument == first for argument in arguments.values()):
             continue
         refusals = {index: _refusals(node, argument) for index, argument in arguments.items()}
         for index, said in refusals.items():

@@ -394,6 +394,15 @@ def test_extends_leaves_alone_what_a_branch_has_in_name_only(base: Path) -> None
     assert [branch.get("batch_norm") for branch in branches] == ["batch", None]
 
 
+def test_extends_changes_a_block_in_every_branch_that_has_it(base: Path) -> None:
+    base.write_text(
+        "task: image-classification\nbackbone: timm:resnet18\n"
+        "optimizer: {choice: [{name: sam, as: near, rho: 0.01}, {name: sam, as: far, rho: 0.2}]}\n"
+    )
+    branches = extended(base, "optimizer: {base: {name: sgd, lr: 0.1}}\n")["optimizer"]["choice"]
+    assert [branch["base"] for branch in branches] == [{"name": "sgd", "lr": 0.1}] * 2
+
+
 @pytest.mark.parametrize("change", ["0.9", "{uniform: [0.8, 0.9]}"])
 def test_extends_replaces_a_domain_with_its_condition(base: Path, change: str) -> None:
     base.write_text(
