@@ -237,12 +237,12 @@ def _from_objects(values: list[Any]) -> "Column | str":
     values = [_in_python(value) for value in values]
     try:
         column: Column = pa.array(values)
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
-        return _from_objects([without_surrogates(value) if isinstance(value, str) else value for value in values])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+    except (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
         odd = next((value for value in values if not isinstance(value, str | int | float | bool | None)), None)
         if odd is not None:
             return type(odd).__name__
+        if isinstance(error, UnicodeEncodeError):  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
+            return _from_objects([without_surrogates(value) if isinstance(value, str) else value for value in values])
         present = [None if isinstance(value, float) and isnan(value) else value for value in values]
         return _from_objects([None if value is None else str(value) for value in present])
     return column
@@ -255,14 +255,15 @@ def _in_python(value: Any) -> Any:
         return value
     if isinstance(value, PurePath) or (kind.__module__.partition(".")[0] == "pandas" and kind.__name__ in _SPELLED):
         return str(value)
-    return value.item() if kind.__module__ == "numpy" and hasattr(value, "item") and not value.ndim else value
+    is_number = kind.__module__ == "numpy" and hasattr(value, "item") and not value.ndim and value.dtype.kind in "biuf"
+    return value.item() if is_number else value
 
 
 def _assembled(columns: "dict[str, Column | str]", num_rows: int) -> pa.Table:
     """Return a table; a column that Arrow cannot hold is empty and remembers the type of its objects."""
     arrays = [pa.nulls(num_rows) if isinstance(column, str) else column for column in columns.values()]
     fields = [
-        pa.field(name, array.type, metadata={_OBJECTS: column} if isinstance(column, str) else None)
+        pa.field(without_surrogates(name), array.type, metadata={_OBJECTS: column} if isinstance(column, str) else None)
         for (name, column), array in zip(columns.items(), arrays, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))

@@ -1,4 +1,5 @@
 import datetime
+import json
 import re
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from autoft.core.configs import DataSpec
 from autoft.core.errors import DataError
 from autoft.data.columns import Columns, choose_columns, column_kind, labels_of, part_of
-from autoft.data.tables import from_memory, read_table
+from autoft.data.tables import from_memory, objects_of, read_table
 
 
 def memory(**columns):
@@ -104,6 +105,28 @@ def test_two_usual_names_of_a_target_are_unclear():
 def test_a_table_of_numbers_holds_no_input():
     message = refusal(memory(a=[1, 2], label=[0, 1]))
     assert message.startswith("No column of frame holds texts or pictures to learn from. Its columns: a, label.")
+
+
+@pytest.mark.parametrize("note", [["\ud800 x"], {"a": "\ud800 x"}, {"\ud800": 1}])
+def test_half_of_a_surrogate_pair_in_a_list_or_map_is_no_obstacle_to_reading_the_other_columns(tmp_path, note):
+    rows = [{"review": "a b", "note": note, "label": "x"}, {"review": "c", "note": note, "label": "y"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for table in (read_table(path), memory(**{name: [row[name] for row in rows] for name in rows[0]})):
+        assert chosen(table).input == "review"
+        assert labels_of(table, "label") == ["x", "y"]
+        assert list(objects_of(table)) == ["note"]
+
+
+def test_half_of_a_surrogate_pair_in_the_name_of_a_column_is_marked(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"review": "a b", "\\ud800": 1}\n')
+    assert read_table(path).content.column_names == ["review", "\ufffd"]
+
+
+def test_dates_of_numpy_in_a_mixed_column_cannot_be_read():
+    dates = pd.Series([np.datetime64("2020-01-01", "ns"), "x"], dtype=object)
+    assert objects_of(memory(label=dates)) == {"label": "datetime64"}
 
 
 def test_objects_that_cannot_be_read_are_named():
