@@ -38,6 +38,8 @@ _SMALL = {
 }
 _SMALLER, _LARGER = (96, 160), (1, 2, 3)
 """Sides of pictures that progressive resizing gives, and multiples of a grid by which a side is tried to be larger."""
+_ATTENDING = ("layer_types", "attn_layer_indices")
+"""Settings that say which layers attend; that none does by default says nothing of other models of the type."""
 _LEAST_PATCH = 8
 """Side of patches from which on a part of one that is not seen counts."""
 _GRIDS = (1, 2, 4, 8, 16, 32)
@@ -98,7 +100,8 @@ def measure_type(kind: type[PreTrainedConfig]) -> Row:
         return row  # It is whatever its configuration names.
     linears = block_linears(module)
     row["linears"] = str(len(linears))
-    row["attention_linears"] = str(sum(linears.values()))
+    if any(linears.values()) or not any(name in vars(config) for name in _ATTENDING):
+        row["attention_linears"] = str(sum(linears.values()))
     return row | (_of_pictures(kind, config) if row["input"] == "image" else {})
 
 

@@ -28,6 +28,8 @@ _HEAD_BYTES = 4096
 _BLOCK_BYTES = 1 << 24
 _LARGEST_BLOCK_BYTES = 2**31 - 1
 """The most that pyarrow takes."""
+_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
+"""What pyarrow raises of objects that one column cannot hold, beside errors of Python's own."""
 _TAB_AND_LINE_END = r"(?s)\t.*[\r\n]|[\r\n].*\t"
 
 
@@ -227,7 +229,7 @@ def _read_parquet(path: Path) -> pa.Table:
 def _from_series(series: Any) -> "Column | str":
     try:
         found: Column = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError):
+    except (*_UNFIT, OverflowError, UnicodeEncodeError):
         return _from_objects([None if gone else value for value, gone in zip(series, series.isna(), strict=True)])
     return found
 
@@ -237,7 +239,7 @@ def _from_objects(values: list[Any]) -> "Column | str":
     values = [_in_python(value) for value in values]
     try:
         column: Column = pa.array(values)
-    except (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+    except (*_UNFIT, OverflowError, UnicodeEncodeError) as error:
         odd = next((value for value in values if not isinstance(value, str | int | float | bool | None)), None)
         if odd is not None:
             return type(odd).__name__

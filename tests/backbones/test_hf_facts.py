@@ -1,5 +1,6 @@
 """What the catalog says of Hugging Face models by their type is what models of the type do."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +122,31 @@ def test_the_tables_are_of_the_installed_transformers() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ViTConfig", "SwinConfig", "ResNetConfig", "Aimv2VisionConfig", "ModernBertConfig", "DebertaV2Config"]
+    "name",
+    [
+        *("ViTConfig", "SwinConfig", "ResNetConfig", "Aimv2VisionConfig", "ModernBertConfig", "DebertaV2Config"),
+        *("BambaConfig", "GraniteMoeHybridConfig"),
+    ],
 )
 def test_the_tables_hold_what_is_measured(name: str) -> None:
     kind = getattr(transformers, name)
     row = dict.fromkeys(hf_types.TYPES_COLUMNS, "") | hf_facts.measure_type(kind)
     assert row == hf_types._types()[kind.model_type]
-    assert list(hf_facts.dropout_rows([kind])) == hf_types._dropouts()[kind.model_type]
+    assert list(hf_facts.dropout_rows([kind])) == hf_types._dropouts().get(kind.model_type, [])
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings"),
+    [("granitemoehybrid", {"layer_types": ["mamba", "attention"]}), ("bamba", {"attn_layer_indices": [1]})],
+)
+def test_a_type_whose_layers_attend_by_configuration_may_have_attention(
+    model_type: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    with torch.device("meta"):
+        linears = block_linears(AutoModel.from_config(tiny(model_type, {"num_hidden_layers": 2} | settings)))
+    assert any(linears.values())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type} | settings))
+    assert "attention_linears" not in catalog.entry("backbone", f"hf:{tmp_path}").facts
 
 
 def test_a_dropout_setting_is_refused_where_nothing_drops(tmp_path: Path) -> None:
