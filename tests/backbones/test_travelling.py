@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from autoft import backbones
 from autoft.core import catalog
-from autoft.core.errors import ConfigError, FormatError, StorageError, WeightsError
+from autoft.core.entries.folders import remember
+from autoft.core.errors import ConfigError, FormatError, SpaceError, StorageError, WeightsError
 from autoft.core.storage import Store
+from autoft.space import SearchSpace
 from tests.s3 import Mishap, Request, Server
 
 Build = Callable[[dict[str, Any]], Any]
@@ -226,6 +228,26 @@ def test_the_catalog_knows_a_folder_of_another_machine_as_it_was_there(model: Pa
     backbones.learn_folders(store, {"choice": [named(model)]})
     after = catalog.entry("backbone", f"hf:{model}")
     assert dataclasses.replace(after, facts={**after.facts, "folder": str(model)}) == before
+
+
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        ({"model_type": "vit", "image_size": 224}, {"backbone": {"input_size": 196}}),
+        ({"model_type": "vit", "image_size": 224}, {"regularization": "r_drop"}),
+        ({"model_type": "swin", "image_size": 256}, {"backbone": {"input_size": 192}}),
+    ],
+)
+def test_a_folder_of_which_a_run_recorded_sizes_alone_is_judged_by_these(
+    config: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    space = {"task": "image-classification", **settings}
+    space["backbone"] = {"name": "hf:/there/model", **settings.get("backbone", {})}
+    assert remember("/there/model", config)
+    SearchSpace(**space)
+    assert remember("/there/model", config | {"is_whole": True})
+    with pytest.raises(SpaceError):
+        SearchSpace(**space)
 
 
 def test_a_folder_that_this_machine_has_is_asked_of_no_store(model: Path, s3: Server) -> None:

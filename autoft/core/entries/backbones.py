@@ -17,7 +17,7 @@ from pathlib import Path
 
 from autoft.core.catalog import Argument, Entry
 from autoft.core.entries import hf_types
-from autoft.core.entries.folders import elsewhere, folder_of, read_config
+from autoft.core.entries.folders import WHOLE, elsewhere, folder_of, read_config
 from autoft.core.entries.hf_types import DEFAULT_INPUT_SIZE, table
 from autoft.core.errors import ConfigError, nearest
 from autoft.core.jsonable import Json
@@ -362,7 +362,10 @@ def _hf_entry(model: str) -> Entry:
 def _folder_entry(model: str, config: Json, folder: Path | None) -> Entry:
     """Return the entry of a local folder by its configuration; `folder` is None where it is not on this machine."""
     model_type = config["model_type"]
-    facts: Json = hf_types.facts_of(model_type, config) | {
+    facts = hf_types.facts_of(model_type, config)
+    if WHOLE not in config:  # Its own settings may be others than the type's.
+        facts = {name: fact for name, fact in facts.items() if name not in ("dropout", "multiple_of", "smallest")}
+    facts |= {
         "input": hf_types.input_of(model_type),
         "folder": None if folder is None else str(folder),
         "model_type": model_type,

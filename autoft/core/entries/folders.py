@@ -8,12 +8,14 @@ from autoft.core.entries import hf_types
 from autoft.core.errors import ConfigError
 from autoft.core.jsonable import Json
 
+WHOLE = "is_whole"
+"""Set in what `read_config` gives; what a run recorded without it holds sizes alone."""
 _elsewhere: dict[str, Json] = {}
 """What is known of folders that are not on this machine, by their path, from the runs that this process has read."""
 
 
 def read_config(model: str, folder: Path) -> Json:
-    """Return what a catalog entry needs of a folder's config.json: its `model_type`, and what `hf_types.used` gives.
+    """Return what an entry needs of a folder's config.json: its `model_type`, what `hf_types.used` gives, and `WHOLE`.
 
     Raises:
         ConfigError: If there is none, or it is damaged; names `model`, the path as it was given.
@@ -28,7 +30,7 @@ def read_config(model: str, folder: Path) -> Json:
     found = _used(config)
     if found is None:
         raise ConfigError(f"The file '{path}' of the backbone names no model_type.")
-    return found
+    return found | {WHOLE: True}
 
 
 def folder_of(model: str) -> Path | None:
@@ -46,7 +48,7 @@ def remember(model: str, config: Any) -> bool:
     """Take what `read_config` gave on the machine that has the folder, and return whether it is that."""
     found = _used(config)
     if found is not None:
-        _elsewhere[model] = found
+        _elsewhere[model] = found | ({WHOLE: True} if config.get(WHOLE) is True else {})
     return found is not None
 
 
