@@ -194,7 +194,6 @@ def format_rows(table: Sequence[Mapping[str, Any]], form: Form, columns: Sequenc
 
 def short(value: object, column: str = "") -> str:
     """Return a cell for a person: four digits that count, whole numbers with separators, nothing for None."""
-    cost = column.removeprefix("mean_")
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -202,12 +201,17 @@ def short(value: object, column: str = "") -> str:
     if isinstance(value, int):
         return f"{value:,}" if column == "parameters" else str(value)
     if isinstance(value, float):
-        if column == "seconds":
-            return f"{value:.1f}"
-        if cost in COSTS:
-            return f"{value:,.0f}" if cost == "parameters" else f"{value:.4g}"
-        return f"{value:.4f}" if column.startswith(("val_", "test_", "mean_")) else f"{value:.4g}"
+        return format(value, _form_of_floats(column))
     return str(value)
+
+
+def _form_of_floats(column: str) -> str:
+    if column == "seconds":
+        return ".1f"
+    if column == "mean_parameters":
+        return ",.0f"
+    is_cost = column.removeprefix("mean_") in COSTS
+    return ".4f" if column.startswith(("val_", "test_", "mean_")) and not is_cost else ".4g"
 
 
 def _mean_columns(search: SearchConfig) -> list[str]:

@@ -21,8 +21,9 @@ PLACES = 4096
 def expected_gain(history: History) -> tuple[float, int] | None:
     """Return the expected improvement by the trials that are left, and their number.
 
-    None: fewer than `FEWEST` trials have shown what they are, or too many of them without a value. By one metric it is that of the best, by several that of
-    the hypervolume: of the share that trials dominate of the space between their worst and their best.
+    None: fewer than `FEWEST` trials have shown what they are, or too many of them without a value. By one metric it is
+    that of the best, by several that of the hypervolume: of the share that trials dominate of the space between their
+    worst and their best.
 
     The best values of trials are taken for draws with an exponential tail; m more than n draws then raise the best by
     its scale times log((n + m) / n). A bounded metric thins out faster, so this is too much rather than too little: a
