@@ -1,8 +1,7 @@
 """The gradients of large depthwise convolutions' weights, as passes that are compiled for a processor compute them.
 
-oneDNN has no code of its own for the weights of 5 x 5 and 7 x 7 depthwise convolutions and takes its grouped one, which
-for EfficientNet-Lite0 is a tenth of a compiled step, and for ConvNeXt a fifth. Written as products that are summed, one
-for each place of the kernel, the compiler makes one loop of them.
+oneDNN has no code of its own for the weights of 5 x 5 and 7 x 7 depthwise convolutions, and what it takes for grouped
+ones is slow. As sums of products, one for each place of the kernel, the compiler makes one loop of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,6 +84,7 @@ def compile_graph(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[.
         backward = Backward(*arguments)
         return backward.gradients() if backward.is_large_depthwise() else usual(*arguments)
 
-    with torch.compiler.config.patch(cache_key_tag=_TAG):  # type: ignore[attr-defined]  # torch puts it there
+    tag = f"{torch.compiler.config.cache_key_tag}{_TAG}"
+    with torch.compiler.config.patch(cache_key_tag=tag):  # type: ignore[attr-defined]  # torch puts it there
         compiled = compile_fx(graph, inputs, decompositions={**table, _convolution_backward: gradients})
     return cast(Callable[..., Any], compiled)
