@@ -112,7 +112,7 @@ def test_what_ships_is_of_five_data_sets_each_and_wholly_in_the_quick_space(task
     [
         ("image-classification/quick", {"backbone.name": "timm:tf_efficientnet_lite1"}, 15),
         ("image-classification/default", {"backbone.name": "timm:tf_efficientnet_lite0"}, 35),
-        ("image-classification/quick", {"finetune.mode": "head"}, 20),
+        ("image-classification/quick", {"finetune.mode": "head"}, 25),
         ("text-classification/default", {"backbone.name": "hf:sentence-transformers/all-MiniLM-L6-v2"}, 50),
         ("text-classification/quick", {"finetune.mode": "head"}, 15),
     ],
