@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-STEPS = ("open", "fdopen", "fsync", "link", "rename", "replace")
+STEPS = ("open", "fdopen", "pwrite", "ftruncate", "fsync", "link", "rename", "replace")
 """The functions of `os` that count as a step."""
 
 

@@ -5,10 +5,15 @@ import os
 import secrets
 import shutil
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
+from autoft.core.draft import Draft
 from autoft.core.storage import Store, make_folder, sync_folder
+
+LARGE_BYTES = 1 << 20
+"""Of files that are worth writing past the page cache."""
+_FAST_BYTES_PER_SECOND = 200e6
+"""Of disks for which nobody waits long."""
 
 
 class Rewriter:
@@ -23,36 +28,54 @@ class Rewriter:
         """Write the file `name` of `store`; if not `durable`, a power cut may take what was written to a local disk."""
         self._store, self._name, self._durable = store, name, durable
         self._target = Path(store.path(name))
+        self._is_slow = False
+        """Whether it took long to write past the page cache."""
         # Of a process's own: another may write the same file, not knowing that its time is over.
         spare, linked = (f".{self._target.name}.{secrets.token_hex(4)}" for _ in range(2))
         self._spare, self._linked = self._target.with_name(spare), self._target.with_name(linked)
         if store.is_local:
             weakref.finalize(self, _remove, self._spare, self._linked)
 
-    def write(
-        self, *parts: bytes | memoryview, after: Callable[[], None] = lambda: None, former: str | None = None
-    ) -> None:
+    def write(self, *parts: bytes | memoryview, former: str | None = None) -> None:
         """Write the file whole, of `parts` one after another: a reader sees the old content or the new.
 
         Args:
             parts: Its content.
-            after: Called before it is published, which is not done if that raises.
-            former: On a local disk, what the version before is called from then on, until it is reclaimed; None: it is
-                not read any more.
+            former: As of `publish`.
         """
         if not self._store.is_local:
-            after()
             self._store.write(self._name, *parts)
             return
-        make_folder(self._target.parent)
+        draft = self.draft()
         try:
-            with os.fdopen(os.open(self._spare, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as file:
-                file.writelines(parts)
-                file.truncate()
-                if self._durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            after()
+            draft.append(*parts)
+        except BaseException:
+            self.drop(draft)
+            raise
+        self.publish(draft, former=former)
+
+    def draft(self, *, room: int = 0, num_bytes: int = 0) -> Draft:
+        """Begin the next version, on a local disk; the one before that is not read any more.
+
+        Args:
+            room: Bytes at the beginning that are written last.
+            num_bytes: About how many there will be.
+        """
+        make_folder(self._target.parent)
+        past_cache = num_bytes >= LARGE_BYTES and (self._durable or not self._is_slow)
+        return Draft(self._spare, room=room, past_cache=past_cache, durable=self._durable)
+
+    def publish(self, draft: Draft, first: bytes = b"", *, former: str | None = None) -> None:
+        """Let a draft be the file.
+
+        Args:
+            draft: What `draft` gave last.
+            first: What is written into the room.
+            former: What the version before is called from then on, until it is reclaimed; None: it is not read any
+                more.
+        """
+        try:
+            draft.finish(first)
             self._link(is_needed=former is not None)
             if former is not None:
                 _remove(self._target.with_name(former))  # it may be the same file, and then a rename does nothing
@@ -62,10 +85,16 @@ class Rewriter:
             with contextlib.suppress(FileNotFoundError):
                 self._linked.replace(self._spare)
         except BaseException:
-            _remove(self._spare, self._linked)
+            self.drop(draft)
             raise
+        self._is_slow |= draft.is_past_cache and draft.size < draft.seconds * _FAST_BYTES_PER_SECOND
         if self._durable:
             sync_folder(self._target.parent)
+
+    def drop(self, draft: Draft) -> None:
+        """Remove a draft that could not be written."""
+        draft.close()
+        _remove(self._spare, self._linked)
 
     def reclaim(self, former: str) -> None:
         """Write the next version into the one that was kept as `former`, if there is one: nobody reads it any more."""

@@ -1,5 +1,8 @@
 """What autoft writes into the header of a safetensors file: JSON of its own, and a checksum over everything.
 
+The header comes first and says what is known last, so the bytes of the tensors may be written before it, behind a room
+that is left for it.
+
 Reference: https://github.com/huggingface/safetensors, "Format".
 """
 
@@ -15,18 +18,19 @@ _MOST_HEADER_BYTES = 100 * 2**20
 _CHUNK_BYTES = 8 * 2**20
 
 
-def first_part(tensors: Json, about: Json, pieces: Iterable[bytes | memoryview]) -> bytes:
+def first_part(tensors: Json, about: Json, checksum: int, *, room: int = 0) -> bytes:
     """Return the beginning of a file: all that comes before the bytes of its tensors.
 
     Args:
         tensors: `dtype`, `shape` and `data_offsets` of each, by name.
         about: What JSON says of them.
-        pieces: The bytes of all tensors, as they will lie in the file.
+        checksum: `checksum_of` the bytes of all tensors, as they lie in the file.
+        room: Bytes that it fills, a multiple of 8, if it needs no more.
     """
     words = canonical_json(about)
-    metadata = {_ABOUT: words, _CHECKSUM: _checksum(tensors, words, pieces)}
+    metadata = {_ABOUT: words, _CHECKSUM: _with_words(checksum, tensors, words)}
     text = json.dumps({"__metadata__": metadata, **tensors}).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * max(-len(text) % 8, room - 8 - len(text))
     return len(text).to_bytes(8, "little") + text
 
 
@@ -38,19 +42,25 @@ def read_about(file: BinaryIO) -> Json | None:
     try:
         tensors = json.loads(file.read(length))
         said = tensors.pop("__metadata__")
-        is_whole = _checksum(tensors, said[_ABOUT], _pieces(file)) == said[_CHECKSUM]
+        is_whole = _with_words(checksum_of(_pieces(file)), tensors, said[_ABOUT]) == said[_CHECKSUM]
         about: Json = json.loads(said[_ABOUT])
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return about if is_whole else None
 
 
-def _checksum(tensors: Json, words: str, pieces: Iterable[bytes | memoryview]) -> str:
-    """Return a CRC-32 in hex: it tells what a disk or a cut did, not what somebody meant to do."""
-    found = zlib.crc32(canonical_json([tensors, words]).encode())
+def checksum_of(pieces: Iterable[bytes | memoryview], before: int = 0) -> int:
+    """Return the CRC-32 of bytes that follow those whose own is `before`.
+
+    It tells what a disk or a cut did, not what somebody meant to do.
+    """
     for piece in pieces:
-        found = zlib.crc32(piece, found)
-    return f"{found:08x}"
+        before = zlib.crc32(piece, before)
+    return before
+
+
+def _with_words(checksum: int, tensors: Json, words: str) -> str:
+    return f"{zlib.crc32(canonical_json([tensors, words]).encode(), checksum):08x}"
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

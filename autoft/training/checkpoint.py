@@ -4,37 +4,29 @@ It is published whole, by one request to an object store: a kill leaves the form
 """
 
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
-from autoft.core.jsonable import Json
+from autoft.core.jsonable import Json, canonical_json
 from autoft.core.rewriter import Rewriter
 from autoft.core.storage import Store
-from autoft.core.tensorfile import first_part, read_about
+from autoft.core.tensorfile import read_about
+from autoft.tasks import state_hash
+from autoft.training.drafts import TensorDraft, header_of
 
-_DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
-"""The names of the format."""
 Slot = Literal["best", "last", "former"]
 WEIGHTS = "model."
 """What the names of weights begin with where a checkpoint holds more than them."""
+_NEWS_BYTES = 1 << 16
+"""More than what JSON says of an epoch beyond what it said of the one before; if it is not, a file is written twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +35,24 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     about: Json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drafts:
+    """What an epoch came to, on its way into checkpoints."""
+
+    weights: Mapping[str, Tensor]
+    """By name; those that are validated."""
+    hashed: Future[str]
+    best: Future[TensorDraft]
+    last: Future[TensorDraft] | None
+    has_weights: bool
+    """Whether the last one has the weights to go on from, which are others."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """The hash of the weights."""
+        return self.hashed.result()
 
 
 class Checkpoints:
@@ -56,68 +66,75 @@ class Checkpoints:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._best = Rewriter(store, file_name("best"), durable=True)
+        # It need not survive a power cut: what is lost of it is trained again.
         self._last = Rewriter(store, file_name("last"))
-        self._saving: Future[None] | None = None
         self._best_weights = ""
         self._source: Slot | None = None
         """Which one holds the weights of the last that is published, if that does not hold them itself."""
+        self._about_bytes = 0
+        """Of what JSON said last."""
 
-    def save_best(self, weights: Mapping[str, Tensor], about: Json, *, weights_sha256: str) -> None:
-        """Publish the best weights in the place of those before, by a thread; they survive a power cut.
+    @contextmanager
+    def drafted(
+        self,
+        weights: Mapping[str, Tensor],
+        rest: Mapping[str, Tensor] | None = None,
+        *,
+        network: Mapping[str, Tensor] | None = None,
+    ) -> Iterator[Drafts]:
+        """Let threads write what an epoch came to, while it is judged; no tensor may be changed until the block ends.
 
-        Args:
-            weights: By name; not to be changed until `settle` returns.
-            about: What JSON says of them.
-            weights_sha256: Their hash.
-        """
-        self.settle()
-        self._best_weights = weights_sha256
-        former = file_name("former") if self._source == "best" else None
-
-        def save() -> None:
-            self._best.write(*_file_of(weights, {**about, "weights_sha256": weights_sha256}), former=former)
-
-        pool = ThreadPoolExecutor(1, thread_name_prefix="autoft-best")
-        self._saving = pool.submit(save)
-        pool.shutdown(wait=False)
-
-    def save_last(
-        self, tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], about: Json, *, weights_sha256: str | None
-    ) -> None:
-        """Publish the state to go on from in the place of the one before, not before the best one is published.
-
-        It need not survive a power cut: what is lost of it is trained again.
+        What is not published then is nothing.
 
         Args:
-            tensors: By name.
-            weights: More tensors by name, which `load` gives with `WEIGHTS` before it.
-            about: What JSON says of all.
-            weights_sha256: The hash of `weights`, if it is known.
+            weights: By name; those that are validated, and may be the best.
+            rest: By name, what the next epoch needs beside weights; None: no checkpoint to go on from is wanted.
+            network: By name, the weights that it goes on from, if they are others.
         """
-        is_shared = self.store.is_local and weights_sha256 == self._best_weights
-        if is_shared:
-            about = {**about, "weights_sha256": weights_sha256}
-        else:
-            tensors = {**tensors, **_prefixed(weights)}
-        try:
-            # Whoever goes on from the last one takes the best to be as new.
-            self._last.write(*_file_of(tensors, about), after=self.settle)
-        finally:
-            self.settle()
-        self._source = "best" if is_shared else None
-        self._best.reclaim(file_name("former"))
+        going_on = _prefixed(weights if network is None else network)
+        header = header_of({**weights, **(rest or {}), **going_on})
+        room = len(json.dumps(header)) + self._about_bytes + _NEWS_BYTES if self.store.is_local else None
+        best = TensorDraft(self._best, weights, room=room)
+        last = TensorDraft(self._last, {**(rest or {}), **({} if network is None else going_on)}, room=room)
+        with closing(best), closing(last), ThreadPoolExecutor(2, thread_name_prefix="autoft-checkpoint") as pool:
+            yield Drafts(
+                weights=weights,
+                best=pool.submit(best.written),
+                last=None if rest is None else pool.submit(last.written),
+                hashed=pool.submit(state_hash, weights),
+                has_weights=network is not None,
+            )
 
-    def settle(self) -> None:
-        """Wait for the best one.
+    def publish(self, drafts: Drafts, *, best: Json | None = None, last: Json | None = None) -> None:
+        """Let what an epoch came to be the best checkpoint, or the last; if both, one after the other.
+
+        Args:
+            drafts: Of a block that has not ended.
+            best: What JSON says of the weights, if they are the best. They survive a power cut.
+            last: What JSON says of the state to go on from, if one is wanted.
 
         Raises:
             OSError: If the disk refused it.
             StorageError: If the store did.
         """
-        saving, self._saving = self._saving, None
-        if saving is not None:
-            saving.result()
+        weights_sha256 = drafts.weights_sha256
+        if best is not None:
+            former = file_name("former") if self._source == "best" else None
+            drafts.best.result().publish({**best, "weights_sha256": weights_sha256}, former=former)
+            self._best_weights = weights_sha256
             self._source = self._source and "former"
+        if last is None or drafts.last is None:
+            return
+        draft = drafts.last.result()
+        is_shared = self.store.is_local and not drafts.has_weights and weights_sha256 == self._best_weights
+        if is_shared:
+            last = {**last, "weights_sha256": weights_sha256}
+        elif not drafts.has_weights:
+            draft.add(_prefixed(drafts.weights))
+        draft.publish(last)
+        self._source = "best" if is_shared else None
+        self._best.reclaim(file_name("former"))
+        self._about_bytes = len(canonical_json(last))
 
     def load(self, slot: Slot) -> Checkpoint | None:
         """Return the published checkpoint, or None where there is none that is whole."""
@@ -152,19 +169,3 @@ def file_name(slot: Slot) -> str:
 
 def _prefixed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{WEIGHTS}{name}": tensor for name, tensor in weights.items()}
-
-
-def _file_of(tensors: Mapping[str, Tensor], about: Json) -> list[bytes | memoryview]:
-    """Return the parts of a safetensors file: its header, and the bytes of each tensor as they lie, without a copy.
-
-    Reference: https://github.com/huggingface/safetensors, "Format".
-    """
-    header: Json = {}
-    parts: list[bytes | memoryview] = []
-    end = 0
-    for name, tensor in tensors.items():
-        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        start, end = end, end + flat.nbytes
-        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-        parts.append(flat.numpy().data)
-    return [first_part(header, about, parts), *parts]

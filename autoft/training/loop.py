@@ -16,11 +16,10 @@ from autoft.core.errors import WorkError
 from autoft.core.jsonable import Json, digest, finite_or_none
 from autoft.core.storage import Store
 from autoft.optim import ParamGroup, load_optimizer_state, optimizer_state
-from autoft.tasks import state_hash
-from autoft.training.checkpoint import WEIGHTS, Checkpoints
+from autoft.training.checkpoint import WEIGHTS, Checkpoints, Drafts
 from autoft.training.finetune import plan
 from autoft.training.profiling import Keep, traced
-from autoft.training.timing import WAIT, Stopwatch
+from autoft.training.timing import Stopwatch
 from autoft.training.updates import Updates
 from autoft.training.workbench import Workbench
 
@@ -86,12 +85,20 @@ class Trial:
         return result
 
     def _next_epoch(self) -> EpochResult:
-        watch = Stopwatch(self.bench.execution.torch_device)
         waited = time.perf_counter() - self._idle_since
+        watch = Stopwatch(self.bench.execution.torch_device, waited=waited)
         self.epoch += 1
         with self._traced() as updated:
             loss, learning_rate = self._updates.run(self.epoch, watch, after_update=updated)
         self._align()
+        with self._drafted() as drafts:
+            result = self._judged(loss, learning_rate, watch, drafts)
+        watch.lap("checkpoint")
+        self._idle_since = time.perf_counter()
+        return dataclasses.replace(result, seconds=watch.seconds, timings=watch.timings)
+
+    def _judged(self, loss: float, learning_rate: float, watch: Stopwatch, drafts: Drafts | None) -> EpochResult:
+        """Validate the epoch, publish its checkpoints, and return what came of it, but for the seconds."""
         logits = self._val_logits(self._kept) if math.isfinite(loss) else None
         metrics = self.bench.group.first(self._metrics(loss, logits) if self.bench.group.is_first else {})
         watch.lap("evaluate")
@@ -111,18 +118,20 @@ class Trial:
             status=status,
             is_best=is_best,
             reason=reason,
-            timings={**watch.timings, WAIT: waited},
+            timings=watch.timings,
             learning_rate=learning_rate,
-            weights_sha256=self._hash(value, is_best=is_best) if self.bench.group.is_first else None,
+            weights_sha256=None if drafts is None else drafts.weights_sha256,
             config=self.config.to_json(),
         )
         self._results.append(result.reported())
-        if status == "running" and self.bench.group.is_first:
-            self._save_last(result.weights_sha256 if self._kept is self.bench.network else None)
-        self._checkpoints.settle()
-        watch.lap("checkpoint")
-        self._idle_since = time.perf_counter()
-        return dataclasses.replace(result, seconds=watch.seconds, timings={**watch.timings, WAIT: waited})
+        if drafts is not None:
+            best = {"epoch": self.epoch, "value": value, "config": self._best["config"]}
+            self._checkpoints.publish(
+                drafts,
+                best=best if is_best and self.epoch >= self._best_until else None,
+                last=self._about() if status == "running" else None,
+            )
+        return result
 
     def _metrics(self, loss: float, logits: Tensor | None) -> Json:
         quality = {} if logits is None else self.bench.quality(logits, "val")
@@ -166,32 +175,29 @@ class Trial:
             return "early_stopped", f"No improvement in {since} epochs."
         return "running", ""
 
-    def _hash(self, value: float | None, *, is_best: bool) -> str:
-        """Return the hash of the weights, saved where they are the best so far."""
-        state = self._state(self._kept)
-        weights_sha256 = state_hash(state)
-        if is_best and self.epoch >= self._best_until:
-            about = {"epoch": self.epoch, "value": value, "config": self._best["config"]}
-            self._checkpoints.save_best(state, about, weights_sha256=weights_sha256)
-        return weights_sha256
+    def _drafted(self) -> AbstractContextManager[Drafts | None]:
+        """Return the block in which an epoch's checkpoints are written; the first process of a group does so."""
+        if not self.bench.group.is_first:
+            return nullcontext()
+        self.bench.costs()  # What a row takes is measured once, with nothing beside it.
+        average = self._updates.average
+        rest = {f"optimizer.{name}": tensor for name, tensor in optimizer_state(self._updates.optimizer)[0].items()}
+        if average is not None:
+            rest |= {f"average.{name}": tensor for name, tensor in average.state().items()}
+        network = None if self._kept is self.bench.network else self._state(self.bench.network)
+        goes_on = self.epoch < self.config.epochs
+        return self._checkpoints.drafted(self._state(self._kept), rest if goes_on else None, network=network)
 
-    def _save_last(self, weights_sha256: str | None) -> None:
-        """Save all that the next epoch needs; the hash is that of the network's weights, if it is known."""
-        updates = self._updates
-        state, rest = optimizer_state(updates.optimizer)
-        tensors = {f"optimizer.{name}": tensor for name, tensor in state.items()}
-        if updates.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in updates.average.state().items()}
-        about = {
+    def _about(self) -> Json:
+        """Return what the next epoch needs to know, beside tensors."""
+        return {
             "epoch": self.epoch,
             "best": self._best,
-            "optimizer": rest,
-            "schedule": updates.schedule.state(),
+            "optimizer": optimizer_state(self._updates.optimizer)[1],
+            "schedule": self._updates.schedule.state(),
             "results": self._results,
             "found": {name: getattr(self.bench.execution, name) for name in FOUND},
         }
-        weights = self._state(self.bench.network)
-        self._checkpoints.save_last(tensors, weights, about, weights_sha256=weights_sha256)
 
     def _state(self, network: nn.Module) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in network.state_dict().items() if name in self._learning}

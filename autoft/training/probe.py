@@ -10,11 +10,10 @@ from autoft.core.configs import EpochResult, TrialConfig
 from autoft.core.jsonable import finite_or_none
 from autoft.core.metrics import TRANSFERABILITY
 from autoft.core.storage import Store
-from autoft.tasks import state_hash
 from autoft.training.checkpoint import Checkpoints
 from autoft.training.probed import probe_data, probe_rows, take_solution
 from autoft.training.solver import linear_head
-from autoft.training.timing import WAIT, Stopwatch
+from autoft.training.timing import Stopwatch
 from autoft.training.transferability import logme
 from autoft.training.workbench import Workbench
 
@@ -45,8 +44,7 @@ class Probe:
 
     def run_epoch(self) -> EpochResult:
         """Compute the features, solve, evaluate, score the features, save."""
-        watch = Stopwatch(self.bench.execution.torch_device)
-        waited = time.perf_counter() - self._opened
+        watch = Stopwatch(self.bench.execution.torch_device, waited=time.perf_counter() - self._opened)
         bench = self.bench
         rows = probe_rows(bench)
         if rows is not None:
@@ -77,9 +75,9 @@ class Probe:
         state = head_state(bench)
         about = {"epoch": 1, "metrics": metrics}
         checkpoints = Checkpoints(self._store)
-        weights_sha256 = state_hash(state)
-        checkpoints.save_best(state, about, weights_sha256=weights_sha256)
-        checkpoints.settle()
+        with checkpoints.drafted(state) as drafts:
+            weights_sha256 = drafts.weights_sha256
+            checkpoints.publish(drafts, best=about)
         watch.lap("checkpoint")
         return EpochResult(
             epoch=1,
@@ -88,7 +86,7 @@ class Probe:
             status="completed" if is_finite else "diverged",
             is_best=is_finite,
             reason="A probe is one solve." if is_finite else "The frozen features were not finite.",
-            timings={**watch.timings, WAIT: waited},
+            timings=watch.timings,
             weights_sha256=weights_sha256,
             config=self.config.to_json(),
         )

@@ -17,7 +17,9 @@ class Stopwatch:
     events are read when the updates are over. What a GPU idles for, until the next batch is there, is `data`.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, waited: float = 0.0) -> None:
+        """Begin to measure an epoch on `device`, after `waited` seconds."""
+        self._waited = waited
         self._seconds = dict.fromkeys(IN_EPOCH, 0.0)
         self._events: list[tuple[str, torch.cuda.Event]] | None = [] if device.type == "cuda" else None
         self._last = time.perf_counter()
@@ -25,12 +27,12 @@ class Stopwatch:
 
     @property
     def timings(self) -> dict[str, float]:
-        """The seconds so far of each part."""
-        return dict(self._seconds)
+        """The seconds so far of each part, and those before."""
+        return {**self._seconds, WAIT: self._waited}
 
     @property
     def seconds(self) -> float:
-        """The seconds so far, which are those of all parts."""
+        """The seconds so far, which are those of all parts of the epoch."""
         return sum(self._seconds.values())
 
     def lap(self, part: str) -> None:

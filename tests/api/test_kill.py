@@ -223,7 +223,7 @@ MOMENTS = {
     "a checkpoint is written": ("t0001 epoch 2", 0.0),
     "a trial is decided on": ("t0002 epoch 2", 0.0),
     "the last trial runs": ("t0004 starts", 0.3),
-    "the winner is tested": ("is the winner", 0.1),
+    "the winner is tested": ("is the winner", 0.0),
     "the record is sealed": ("is tested", 0.02),
 }
 

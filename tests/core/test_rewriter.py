@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoft.core.rewriter import Rewriter
+from autoft.core.rewriter import LARGE_BYTES, Rewriter
 from autoft.core.storage import Store
 from tests.kills import is_killed
 
@@ -117,3 +117,20 @@ def test_a_kill_before_any_step_leaves_the_old_or_the_new_and_a_sweep_leaves_not
 
 def _content(number: int) -> bytes:
     return str(number).encode() * number * 1000
+
+
+@pytest.mark.parametrize(("durable", "stays"), [(True, True), (False, False)])
+def test_on_a_slow_disk_what_need_not_be_durable_goes_through_the_cache(
+    durable: bool, stays: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoft.core.rewriter._FAST_BYTES_PER_SECOND", 1e15)
+    rewriter, ways = Rewriter(store, "last", durable=durable), []
+    for number in range(3):
+        draft = rewriter.draft(room=4096, num_bytes=LARGE_BYTES)
+        draft.append(_content(number) * 100)
+        ways.append(draft.is_past_cache)
+        rewriter.publish(draft, b"x" * 4096)
+        assert store.read("last") == b"x" * 4096 + _content(number) * 100
+    if not ways[0]:
+        pytest.skip("This disk has no way past the page cache.")
+    assert ways == [True, stays, stays]

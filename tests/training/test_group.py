@@ -101,10 +101,12 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
             )
             found[name] = {"config": config.to_json(), "data": str(prepared.path), "epochs": 1}
     found["plain"]["epochs"] = 2
-    # As one process alone would choose it.
-    once = TrialConfig.from_json(found["frozen once"]["config"], where="frozen once")
-    execution = choose_execution(once, input_kind="image", threads=1).to_json() | {"frozen_once": True}
-    found["frozen once"]["config"] = once.replace(execution=execution).to_json()
+    # As one process alone would choose it; of texts, also one whose processor computes in bfloat16, which rounds more.
+    for name in ("frozen once", *TEXT_CASES):
+        settings = {"frozen_once": True} if name == "frozen once" else {"dtype": "float32"}
+        config = TrialConfig.from_json(found[name]["config"], where=name)
+        execution = choose_execution(config, input_kind=config.task.partition("-")[0], threads=1).to_json() | settings
+        found[name]["config"] = config.replace(execution=execution).to_json()
     found["low memory"]["tight_rank"] = 1
     return found
 
