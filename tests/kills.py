@@ -5,8 +5,26 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 STEPS = ("open", "fdopen", "pwrite", "ftruncate", "fsync", "link", "rename", "replace")
 """The functions of `os` that count as a step."""
+
+
+def steps_of(patch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which each step on the disk adds its name from now on."""
+    steps: list[str] = []
+
+    def noted(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            steps.append(name)
+            return original(*args, **kwargs)
+
+        return call
+
+    for name in STEPS:
+        patch.setattr(os, name, noted(name, getattr(os, name)))
+    return steps
 
 
 def is_killed(work: Callable[[], object], *, before: int, prepare: Callable[[], object] = lambda: None) -> bool:

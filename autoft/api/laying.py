@@ -290,7 +290,7 @@ def _lay_run(
     """
     try:
         place_dataset(store, prepared.path, prepared.fingerprint, contents=packed, progress=progress)
-        place_weights(store, SearchSpace.from_json(config.space), travels=elsewhere or not store.is_local)
+        place_weights(store, SearchSpace.from_record(config.space), travels=elsewhere or not store.is_local)
         write_quarantine(store, [(row.row, row.reason) for row in prepared.quarantine])
         write_environment(store)
         if experience is not None:

@@ -53,7 +53,7 @@ class SearchResult:
     @cached_property
     def space(self) -> SearchSpace:
         """The space that was searched."""
-        return SearchSpace.from_json(self.search.space)
+        return SearchSpace.from_record(self.search.space)
 
     @property
     def objective(self) -> Objective:

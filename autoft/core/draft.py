@@ -8,8 +8,16 @@ from pathlib import Path
 
 ALIGNMENT = 4096
 """Where what is written past the page cache begins and ends: at multiples of it."""
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 4 << 20
+"""Written at a time: a thread that writes waits for the interpreter after each."""
+_MOST_BYTES = 1 << 30
+"""That a system takes at a time."""
 _DIRECT = getattr(os, "O_DIRECT", 0)
+
+
+def direct_buffer() -> memoryview | None:
+    """Return what a `Draft` needs to write past the page cache, or None where the system has no way past it."""
+    return memoryview(mmap.mmap(-1, _BUFFER_BYTES)) if _DIRECT else None
 
 
 class Draft:
@@ -19,22 +27,23 @@ class Draft:
     virtual machine the first touch of memory takes several times as long as a fast disk.
     """
 
-    def __init__(self, path: Path, *, room: int = 0, past_cache: bool = False, durable: bool = False) -> None:
+    def __init__(self, path: Path, *, room: int = 0, buffer: memoryview | None = None, durable: bool = False) -> None:
         """Begin.
 
         Args:
             path: Of the file, which may be there.
             room: Bytes at its beginning that are written last, a multiple of `ALIGNMENT`.
-            past_cache: Whether to write past the page cache.
+            buffer: From `direct_buffer`, for this draft alone as long as it is written: what is written goes past the
+                page cache, if this disk can do that. None: through it.
             durable: Whether the file must outlive a power cut.
         """
         self.room = room
         self.seconds = 0.0
-        """That the disk took so far."""
+        """That writing took so far."""
         self._path, self._durable = path, durable
         self._end = room
         """How far the file is written."""
-        self._buffer = memoryview(mmap.mmap(-1, _BUFFER_BYTES)) if past_cache and _DIRECT else None
+        self._buffer = buffer
         self._filled = 0
         """Bytes of the buffer that wait for more."""
         try:
@@ -61,7 +70,10 @@ class Draft:
                 content = content[self._taken(content) :]
 
     def settle(self) -> None:
-        """Wait until what is written is where a power cut does not reach it, if that is wanted."""
+        """Wait until what is written is where a power cut does not reach it, if that is wanted.
+
+        Past the page cache the end may still wait for more bytes: `finish` writes it.
+        """
         if self._durable:
             start = time.perf_counter()
             os.fsync(self._handle)
@@ -96,11 +108,11 @@ class Draft:
     def _taken(self, content: memoryview) -> int:
         """Write the beginning of `content`, or let it wait for more; return how many bytes."""
         if self._buffer is None:
-            return self._put(content)
-        count = min(len(content), _BUFFER_BYTES - self._filled)
+            return self._put(content[:_MOST_BYTES])
+        count = min(len(content), len(self._buffer) - self._filled)
         self._buffer[self._filled : self._filled + count] = content[:count]
         self._filled += count
-        if self._filled == _BUFFER_BYTES:
+        if self._filled == len(self._buffer):
             self._flush()
         return count
 

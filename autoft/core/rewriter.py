@@ -7,12 +7,12 @@ import shutil
 import weakref
 from pathlib import Path
 
-from autoft.core.draft import Draft
+from autoft.core.draft import Draft, direct_buffer
 from autoft.core.storage import Store, make_folder, sync_folder
 
 LARGE_BYTES = 1 << 20
 """Of files that are worth writing past the page cache."""
-_FAST_BYTES_PER_SECOND = 200e6
+_FAST_BYTES_PER_SECOND = 100e6
 """Of disks for which nobody waits long."""
 
 
@@ -20,16 +20,17 @@ class Rewriter:
     """Writes one large file of a store again and again.
 
     As `Store.write` does. On a local disk the version before the last is kept beside it, without a name that anybody
-    reads, and the next is written into it: memory and disk are there already, which saves half of the time and more. It
-    goes with this object; what a kill leaves, `Store.sweep` removes.
+    reads, and the next is written into it: its room on the disk is there already, and its pages in the cache. It goes
+    with this object; what a kill leaves, `Store.sweep` removes.
     """
 
     def __init__(self, store: Store, name: str, *, durable: bool = False) -> None:
         """Write the file `name` of `store`; if not `durable`, a power cut may take what was written to a local disk."""
         self._store, self._name, self._durable = store, name, durable
         self._target = Path(store.path(name))
+        self._buffer: memoryview | None = None
         self._is_slow = False
-        """Whether it took long to write past the page cache."""
+        """Whether it once took long to write past the page cache."""
         # Of a process's own: another may write the same file, not knowing that its time is over.
         spare, linked = (f".{self._target.name}.{secrets.token_hex(4)}" for _ in range(2))
         self._spare, self._linked = self._target.with_name(spare), self._target.with_name(linked)
@@ -63,7 +64,9 @@ class Rewriter:
         """
         make_folder(self._target.parent)
         past_cache = num_bytes >= LARGE_BYTES and (self._durable or not self._is_slow)
-        return Draft(self._spare, room=room, past_cache=past_cache, durable=self._durable)
+        if past_cache and self._buffer is None:
+            self._buffer = direct_buffer()
+        return Draft(self._spare, room=room, buffer=self._buffer if past_cache else None, durable=self._durable)
 
     def publish(self, draft: Draft, first: bytes = b"", *, former: str | None = None) -> None:
         """Let a draft be the file.
@@ -93,8 +96,10 @@ class Rewriter:
 
     def drop(self, draft: Draft) -> None:
         """Remove a draft that could not be written."""
-        draft.close()
-        _remove(self._spare, self._linked)
+        try:
+            draft.close()
+        finally:
+            _remove(self._spare, self._linked)
 
     def reclaim(self, former: str) -> None:
         """Write the next version into the one that was kept as `former`, if there is one: nobody reads it any more."""

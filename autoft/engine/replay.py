@@ -50,7 +50,7 @@ def replay(search: SearchConfig, store: Store, *, evidence: Experience | None = 
     Raises:
         FormatError: If the folder holds no run, or its record is damaged or of a newer format.
     """
-    space = SearchSpace.from_json(search.space)
+    space = SearchSpace.from_record(search.space)
     strategy = strategy_of(search.searcher, search.scheduler)
     ledger = Ledger(search, evidence=evidence)
     events = list(read_events(store))

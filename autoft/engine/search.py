@@ -128,7 +128,7 @@ def _run(
 ) -> Outcome:
     record = writer.record
     clock = Clock(seconds_before=record.seconds_used + seconds_before, budget=search.budget)
-    space = SearchSpace.from_json(search.space)
+    space = SearchSpace.from_record(search.space)
     ledger = restore_ledger(record, search, evidence=evidence)
     watcher = Watcher(
         listener,
@@ -193,7 +193,7 @@ def execution_policy(search: SearchConfig) -> ExecutionPolicy:
 
     The budget is taken to be spread over the networks of the space as draws from it are.
     """
-    share = alike(SearchSpace.from_json(search.space))
+    share = alike(SearchSpace.from_record(search.space))
     trials, seconds = search.budget.trials, search.budget.seconds
     return ExecutionPolicy(
         measures=not search.deterministic,

@@ -94,7 +94,7 @@ class RunWatch:
         if self._store is None or self._search is None or self._space is None or self._reader is None:
             self._store = Store.open(self._run)
             self._search = read_search(self._store, self._run)
-            self._space = SearchSpace.from_json(self._search.space)
+            self._space = SearchSpace.from_record(self._search.space)
             self._reader = follow(self._store)
         is_over = is_left(self._store)  # before the record is read: what is recorded until the end counts
         record = self._reader.refresh()

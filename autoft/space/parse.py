@@ -42,7 +42,9 @@ class Tree:
     """What it can do."""
 
 
-def parse_space(root: Node, problems: Problems, *, task: str | None = None, narrowing: bool = False) -> Tree:
+def parse_space(
+    root: Node, problems: Problems, *, task: str | None = None, narrowing: bool = False, recorded: bool = False
+) -> Tree:
     """Return the tree that `root` writes.
 
     Args:
@@ -52,6 +54,7 @@ def parse_space(root: Node, problems: Problems, *, task: str | None = None, narr
         task: The task of the data, if it is known; a space of another task is refused.
         narrowing: Whether the space was checked before and only got smaller: a parameter whose condition can no
             longer hold is then dropped, and is a mistake otherwise.
+        recorded: Whether the rules were asked when it was written: those that have been added since say nothing of it.
 
     Raises:
         SpaceError: With all mistakes.
@@ -90,6 +93,9 @@ def parse_space(root: Node, problems: Problems, *, task: str | None = None, narr
     else:
         whole = without_dead(whole, but_for=_own_labels(whole, reader, own))
     plan = _judged(whole, entries, reader, own=own, is_read=is_read)
+    if not recorded:
+        check_rules(plan, entries, reader.nodes, problems, hidden=reader.hidden)
+        problems.check()
     return Tree(
         task=plan.task,
         description=str(description),
@@ -128,7 +134,7 @@ def _own_labels(whole: tuple[Section, ...], reader: SectionReader, own: str) -> 
 def _judged(
     whole: tuple[Section, ...], entries: Mapping[str, Node], reader: SectionReader, *, own: str | None, is_read: bool
 ) -> Plan:
-    """Return the plan of the sections, after what takes more than one of them to see.
+    """Return the plan of the sections, after what takes more than one of them to see, less the rules.
 
     Beside other mistakes that is judged as far as they hide nothing of it.
 
@@ -161,8 +167,6 @@ def _judged(
     check_possible(plan, given, entries.get("forbid"), problems)
     if not can_be_judged or len(problems) > before or len(clear) < len(forbidden):
         problems.check()
-    check_rules(plan, entries, reader.nodes, problems, hidden=reader.hidden)
-    problems.check()
     return plan
 
 

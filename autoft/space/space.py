@@ -79,6 +79,7 @@ class SearchSpace:
         name: str,
         task: str | None = None,
         narrowing: bool = False,
+        recorded: bool = False,
         problems: Problems | None = None,
     ) -> Self:
         """Check a space that was read with its lines, of which `problems` were seen; see `parse_space`.
@@ -88,7 +89,7 @@ class SearchSpace:
         """
         made = cls.__new__(cls)
         problems = Problems() if problems is None else problems
-        made._fill(parse_space(node, problems, task=task, narrowing=narrowing), name)
+        made._fill(parse_space(node, problems, task=task, narrowing=narrowing, recorded=recorded), name)
         return made
 
     @classmethod
@@ -100,6 +101,17 @@ class SearchSpace:
         """
         problems = Problems()
         return cls.from_node(with_extended(to_node(values, where=where), problems), name=name, problems=problems)
+
+    @classmethod
+    def from_record(cls, values: Json, *, name: str = "custom") -> Self:
+        """Read the JSON form of a space that was checked when it was recorded.
+
+        What has become a rule since does not keep a run from being read.
+
+        Raises:
+            SpaceError: If it is no space.
+        """
+        return cls.from_node(to_node(values), name=name, recorded=True)
 
     def to_json(self) -> Json:
         """Return the JSON form, every section present; equal spaces give equal bytes."""
@@ -258,7 +270,7 @@ class SearchSpace:
 
 
 def _from_json(values: Json, name: str) -> SearchSpace:
-    return SearchSpace.from_json(values, name=name)
+    return SearchSpace.from_record(values, name=name)
 
 
 def _tree_json(tree: Tree) -> Json:

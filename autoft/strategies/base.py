@@ -213,7 +213,7 @@ class History:
     def from_json(cls, values: Mapping[str, Any]) -> "History":
         """Read the JSON form."""
         return cls(
-            space=SearchSpace.from_json(values["space"]),
+            space=SearchSpace.from_record(values["space"]),
             objective=Objective(**values["objective"]),
             budget=Budget(**values["budget"]),
             seed=values["seed"],

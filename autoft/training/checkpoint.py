@@ -25,6 +25,8 @@ from autoft.training.drafts import TensorDraft, header_of
 Slot = Literal["best", "last", "former"]
 WEIGHTS = "model."
 """What the names of weights begin with where a checkpoint holds more than them."""
+_THREADS = 3
+"""For the hash and two files."""
 _NEWS_BYTES = 1 << 16
 """More than what JSON says of an epoch beyond what it said of the one before; if it is not, a file is written twice."""
 
@@ -44,8 +46,8 @@ class Drafts:
     weights: Mapping[str, Tensor]
     """By name; those that are validated."""
     hashed: Future[str]
-    best: Future[TensorDraft]
-    last: Future[TensorDraft] | None
+    best: TensorDraft
+    last: TensorDraft | None
     has_weights: bool
     """Whether the last one has the weights to go on from, which are others."""
 
@@ -72,7 +74,7 @@ class Checkpoints:
         self._source: Slot | None = None
         """Which one holds the weights of the last that is published, if that does not hold them itself."""
         self._about_bytes = 0
-        """Of what JSON said last."""
+        """That what JSON said last takes in a header."""
 
     @contextmanager
     def drafted(
@@ -96,14 +98,22 @@ class Checkpoints:
         room = len(json.dumps(header)) + self._about_bytes + _NEWS_BYTES if self.store.is_local else None
         best = TensorDraft(self._best, weights, room=room)
         last = TensorDraft(self._last, {**(rest or {}), **({} if network is None else going_on)}, room=room)
-        with closing(best), closing(last), ThreadPoolExecutor(2, thread_name_prefix="autoft-checkpoint") as pool:
-            yield Drafts(
-                weights=weights,
-                best=pool.submit(best.written),
-                last=None if rest is None else pool.submit(last.written),
-                hashed=pool.submit(state_hash, weights),
-                has_weights=network is not None,
-            )
+        with closing(best), closing(last), ThreadPoolExecutor(_THREADS, thread_name_prefix="autoft-checkpoint") as pool:
+            hashed = pool.submit(state_hash, weights)
+            best.begin(pool)
+            if rest is not None:
+                last.begin(pool)
+            try:
+                yield Drafts(
+                    weights=weights,
+                    hashed=hashed,
+                    best=best,
+                    last=None if rest is None else last,
+                    has_weights=network is not None,
+                )
+            finally:
+                best.cancel()
+                last.cancel()
 
     def publish(self, drafts: Drafts, *, best: Json | None = None, last: Json | None = None) -> None:
         """Let what an epoch came to be the best checkpoint, or the last; if both, one after the other.
@@ -120,26 +130,31 @@ class Checkpoints:
         weights_sha256 = drafts.weights_sha256
         if best is not None:
             former = file_name("former") if self._source == "best" else None
-            drafts.best.result().publish({**best, "weights_sha256": weights_sha256}, former=former)
+            drafts.best.publish({**best, "weights_sha256": weights_sha256}, former=former)
             self._best_weights = weights_sha256
             self._source = self._source and "former"
-        if last is None or drafts.last is None:
+        else:
+            drafts.best.cancel()
+        if last is None:
             return
-        draft = drafts.last.result()
+        if drafts.last is None:
+            raise ValueError("There is no state to go on from among the drafts.")
         is_shared = self.store.is_local and not drafts.has_weights and weights_sha256 == self._best_weights
         if is_shared:
             last = {**last, "weights_sha256": weights_sha256}
         elif not drafts.has_weights:
-            draft.add(_prefixed(drafts.weights))
-        draft.publish(last)
+            drafts.last.add(_prefixed(drafts.weights))
+        drafts.last.publish(last)
         self._source = "best" if is_shared else None
         self._best.reclaim(file_name("former"))
-        self._about_bytes = len(canonical_json(last))
+        self._about_bytes = _bytes_in_header(last)
 
     def load(self, slot: Slot) -> Checkpoint | None:
         """Return the published checkpoint, or None where there is none that is whole."""
         found = self._read(slot)
         weights_sha256 = found.about.pop("weights_sha256", None) if slot == "last" and found is not None else None
+        if slot == "last" and found is not None:
+            self._about_bytes = _bytes_in_header(found.about)
         if found is None or weights_sha256 is None:
             return found
         sources: tuple[Slot, ...] = ("best", "former")
@@ -165,6 +180,11 @@ class Checkpoints:
 def file_name(slot: Slot) -> str:
     """Return the name of a checkpoint's file."""
     return f"{slot}.safetensors"
+
+
+def _bytes_in_header(about: Json) -> int:
+    """Return how long JSON is as a string in JSON."""
+    return len(json.dumps(canonical_json(about)))
 
 
 def _prefixed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

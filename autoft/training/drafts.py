@@ -1,7 +1,8 @@
 """Safetensors files that are written while what their headers say is still being found."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Self
+from concurrent.futures import Executor, Future
 
 import torch
 from torch import Tensor
@@ -30,8 +31,8 @@ _PIECE_BYTES = 1 << 20
 class TensorDraft:
     """The next version of a safetensors file.
 
-    On a local disk many tensors are written at once, behind a room for the header; else, until the file is published,
-    nothing is.
+    Where there are many bytes, and on a local disk, they are written before it is known what the header says, behind a
+    room for it; else nothing is before the file is published.
     """
 
     def __init__(self, rewriter: Rewriter, tensors: Mapping[str, Tensor], *, room: int | None) -> None:
@@ -47,23 +48,21 @@ class TensorDraft:
         self._room = room
         self._draft: Draft | None = None
         self._checksum = 0
+        self._writing: Future[None] | None = None
+        self._is_wanted = True
 
-    def written(self) -> Self:
-        """Write what is worth it, and return this.
-
-        Raises:
-            OSError: If the disk refuses it.
-        """
+    def begin(self, pool: Executor) -> None:
+        """Let a thread write what is worth it."""
         if self._room is not None and self._num_bytes >= LARGE_BYTES:
-            self._begin(self._room)
-        return self
+            self._writing = pool.submit(self._begin, self._room)
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
         """Let there be more tensors, by name.
 
         Raises:
-            OSError: If the disk refuses them.
+            OSError: If the disk refuses them, or has refused those before.
         """
+        self._wait()
         self._tensors |= tensors
         if self._draft is not None:
             self._append(self._draft, tensors)
@@ -79,6 +78,7 @@ class TensorDraft:
             OSError: If the disk refuses it.
             StorageError: If the store does.
         """
+        self._wait()
         header = header_of(self._tensors)
         if self._draft is None:
             parts = [_bytes_of(tensor) for tensor in self._tensors.values()]
@@ -90,10 +90,19 @@ class TensorDraft:
             first = first_part(header, about, self._checksum, room=self._draft.room)
         self._rewriter.publish(self._draft, first, former=former)
 
+    def cancel(self) -> None:
+        """Let the thread that writes it stop soon; it cannot be published then, if it is not already."""
+        self._is_wanted = False
+
     def close(self) -> None:
         """Write no more."""
         if self._draft is not None:
-            self._draft.close()
+            with contextlib.suppress(OSError):  # If it is published, it was closed before.
+                self._draft.close()
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
 
     @property
     def _num_bytes(self) -> int:
@@ -109,9 +118,12 @@ class TensorDraft:
         try:
             for tensor in tensors.values():
                 for piece in _pieces(_bytes_of(tensor)):
+                    if not self._is_wanted:
+                        return
                     self._checksum = checksum_of([piece], self._checksum)
                     draft.append(piece)
-            draft.settle()
+            if self._is_wanted:
+                draft.settle()
         except BaseException:
             self._rewriter.drop(draft)
             raise

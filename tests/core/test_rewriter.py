@@ -1,5 +1,6 @@
 """A file that is written again and again: whole for every reader at every moment, in the bytes that are there."""
 
+import errno
 import gc
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from autoft.core.rewriter import LARGE_BYTES, Rewriter
 from autoft.core.storage import Store
-from tests.kills import is_killed
+from tests.kills import is_killed, steps_of
 
 
 @pytest.fixture
@@ -134,3 +135,30 @@ def test_on_a_slow_disk_what_need_not_be_durable_goes_through_the_cache(
     if not ways[0]:
         pytest.skip("This disk has no way past the page cache.")
     assert ways == [True, stays, stays]
+
+
+def test_what_is_durable_is_synced_with_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewriter = Rewriter(store, "best", durable=True)
+    steps = steps_of(monkeypatch)
+    rewriter.write(b"one")
+    last = {step: len(steps) - 1 - steps[::-1].index(step) for step in ("pwrite", "ftruncate", "replace", "fsync")}
+    first_replace = steps.index("replace")
+    assert last["pwrite"] < last["ftruncate"] < first_replace
+    assert "fsync" in steps[last["ftruncate"] : first_replace]
+    assert last["replace"] < last["fsync"]
+
+
+def test_a_draft_that_the_disk_refuses_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewriter = Rewriter(store, "last")
+    rewriter.write(b"one")
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            rewriter.write(b"two")
+    assert hidden(store) == []
+    rewriter.write(b"three")
+    assert store.read("last") == b"three"

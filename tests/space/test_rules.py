@@ -1,6 +1,7 @@
 """What cannot work together is refused when a space is read, unless the space leaves it out itself."""
 
 import json
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,19 @@ def test_a_space_that_could_break_a_rule_is_refused_and_forbidding_it_is_the_rem
     rng = np.random.default_rng(0)
     for _ in range(50):
         assert list(mistakes(space.recipe(space.sample(rng)))) == []
+
+
+@pytest.mark.parametrize(("description", "task", "sections", "forbidden"), CASES, ids=[case[0] for case in CASES])
+def test_a_space_that_was_recorded_before_there_was_the_rule_is_read(
+    description: str, task: str, sections: Json, forbidden: Json
+) -> None:
+    recorded = SearchSpace(task=task, **sections, forbid=[forbidden]).to_json()
+    del recorded["forbid"]
+    with pytest.raises(SpaceError, match="does not go with"):
+        SearchSpace.from_json(recorded)
+    space = SearchSpace.from_record(recorded)
+    assert space.to_json() == recorded
+    assert pickle.loads(pickle.dumps(space)) == space
 
 
 def test_the_sentence_names_the_line_the_values_the_reason_and_the_remedy(tmp_path: Path) -> None:

@@ -1,13 +1,19 @@
+import contextlib
+import errno
 import gc
-from collections.abc import Container
+import os
+import threading
+import time
+from collections.abc import Callable, Container
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 
 from autoft.core.jsonable import Json
-from autoft.core.rewriter import LARGE_BYTES
+from autoft.core.rewriter import LARGE_BYTES, Rewriter
 from autoft.core.storage import Store
 from autoft.tasks import state_hash
 from autoft.training.checkpoint import Checkpoint, Checkpoints, Slot
@@ -133,6 +139,83 @@ def test_what_is_not_published_is_not_there(store: Store, size: int) -> None:
     assert [path.name for path in Path(store.path()).iterdir()] == ["last.safetensors"]
 
 
+def test_what_is_large_is_on_the_disk_before_it_is_known_what_it_is(store: Store) -> None:
+    checkpoints, tensors = Checkpoints(store), {"a": torch.arange(float(4 * MANY))}
+    with checkpoints.drafted(tensors, tensors) as drafts:
+        wait_for(lambda: sum(path.stat().st_size for path in Path(store.path()).glob(".*")) > 2 * 15 * MANY)
+        assert store.list() == []
+        checkpoints.publish(drafts, best={"epoch": 1}, last={"epoch": 1})
+    assert load(store, "last").about == {"epoch": 1}
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_thread_that_the_disk_refuses_is_an_error_where_the_file_is_wanted(
+    store: Store, is_wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[int] = []
+
+    def refuse(*_: object) -> int:
+        refused.append(1)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    checkpoints, tensors = Checkpoints(store), {"a": torch.arange(float(4 * MANY))}
+    with monkeypatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setattr(os, "pwrite", refuse)
+        if is_wanted:
+            stack.enter_context(pytest.raises(OSError, match="No space left"))
+        with checkpoints.drafted(tensors, {}) as drafts:
+            wait_for(lambda: bool(refused))
+            patch.undo()
+            checkpoints.publish(drafts, best={"epoch": 1} if is_wanted else None, last={"epoch": 1})
+    assert [path.name for path in Path(store.path()).iterdir()] == ([] if is_wanted else ["last.safetensors"])
+
+
+def test_a_file_that_is_not_wanted_keeps_nobody_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, begun, goes_on = os.pwrite, threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any) -> int:
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            goes_on.wait(60)
+        return original(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", slowly)
+    weights = {"a": torch.zeros(16 * MANY)}
+    checkpoints = Checkpoints(store)
+    with checkpoints.drafted(weights, TENSORS) as drafts:
+        assert begun.wait(60)
+        checkpoints.publish(drafts, last={"epoch": 1})
+        goes_on.set()
+    (left,) = Path(store.path()).glob(".best*")
+    assert left.stat().st_size < weights["a"].nbytes
+
+
+def test_a_state_that_was_not_asked_for_cannot_be_published(store: Store) -> None:
+    checkpoints = Checkpoints(store)
+    with pytest.raises(ValueError, match="no state to go on from"), checkpoints.drafted(TENSORS) as drafts:
+        checkpoints.publish(drafts, last={"epoch": 1})
+
+
+def test_the_words_of_many_epochs_find_room_after_a_resume_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = {"a": torch.arange(float(MANY))}
+    about = {"epoch": 1, "results": [{"name": '"quoted"', "ümlaut": 1}] * 10_000}
+    save(store, "last", tensors, about)
+    checkpoints, drafted = Checkpoints(store), []
+    assert checkpoints.load("last") is not None
+    original = Rewriter.draft
+    monkeypatch.setattr(Rewriter, "draft", lambda *args, **how: drafted.append(how) or original(*args, **how))
+    save_by(checkpoints, "last", tensors, about)
+    assert len(drafted) == 1
+
+
+def wait_for(found: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if found():
+            return
+        time.sleep(0.01)
+    raise AssertionError("It never came.")
+
+
 def test_the_hash_is_that_of_the_weights(store: Store) -> None:
     with Checkpoints(store).drafted(TENSORS) as drafts:
         assert drafts.weights_sha256 == state_hash(TENSORS)
@@ -229,8 +312,9 @@ def test_a_last_whose_weights_are_lost_is_none(store: Store) -> None:
 @SIZES
 @pytest.mark.parametrize("best", [{1, 2, 3, 4, 5}, {1, 3}], ids=str)
 def test_a_kill_before_any_step_loses_no_epoch_that_was_saved_also_if_the_next_is_killed_too(
-    best: set[int], size: int, tmp_path: Path
+    best: set[int], size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("autoft.training.checkpoint._THREADS", 1)  # so that the steps come in one order
     is_first_cut, first = True, 0
     while is_first_cut:
         store = Store.open(tmp_path / str(first))
@@ -251,8 +335,9 @@ def test_a_kill_before_any_step_loses_no_epoch_that_was_saved_also_if_the_next_i
 @SIZES
 @pytest.mark.parametrize("best", [{1, 2, 4, 5}, {1, 4, 5}], ids=str)
 def test_a_kill_before_any_step_leaves_nothing_that_is_written_into_while_it_is_read(
-    best: set[int], size: int, tmp_path: Path
+    best: set[int], size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("autoft.training.checkpoint._THREADS", 1)  # so that the steps come in one order
     for first in range(18):
         store = Store.open(tmp_path / str(first))
         Training(store, {1}, size).run(1)
