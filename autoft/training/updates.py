@@ -128,9 +128,10 @@ class Updates:
         draws = torch.Generator().manual_seed(derive_seed(seed, "augmentation", epoch))
         if self.plan.start_epoch is not None:
             self.plan.start_epoch(epoch)
-        set_train_mode(bench.network, kept_norms=self.plan.kept_norms)
+        part = bench.network.head if self.batches.are_features else bench.network
+        set_train_mode(part, kept_norms=self.plan.kept_norms)
         self._watch, lookout = watch, Lookout(bench.execution.torch_device)
-        rewinder = Rewinder(bench.network, draws)
+        rewinder = Rewinder(part, draws)
         total, num_rows = torch.zeros((), device=bench.execution.torch_device), 0
         rate, first, largest = 0.0, (epoch - 1) * self.num_updates, peak_lr(self._recipe["optimizer"])
         for step, batches in enumerate(self.batches.loads(epoch), start=first):

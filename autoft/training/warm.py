@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoft import backbones
 from autoft.backbones import Backbone
@@ -36,15 +36,22 @@ class WarmCache:
         self._tried: dict[str, Tried | None] = {}
         self._inputs: dict[str, Inputs] = {}
 
-    def backbone(self, config: Json) -> Backbone:
-        """Return a fresh copy of the pretrained backbone that `config` names, which the trial may change."""
+    def backbone(self, config: Json, *, learns: bool) -> Backbone:
+        """Return a fresh copy of the pretrained backbone that `config` names, which the trial may change.
+
+        Args:
+            config: A recipe's section.
+            learns: Whether the trial may write into its parameters; if not, all copies have the same memory.
+        """
         key = digest(config)
         if key not in self._backbones:
             self._backbones[key] = backbones.build(config)
         self._backbones.move_to_end(key)
         while len(self._backbones) > MAX_BACKBONES:
             self._inputs.pop(self._backbones.popitem(last=False)[0], None)
-        return copy.deepcopy(self._backbones[key])
+        kept = self._backbones[key]
+        parameters = () if learns else kept.module.parameters()
+        return copy.deepcopy(kept, {id(one): nn.Parameter(one.detach(), one.requires_grad) for one in parameters})
 
     def inputs(self, config: Json, preprocessing: Json) -> Inputs:
         """Return the inputs of the backbone that `config` names: reading a tokenizer takes as long as an update."""

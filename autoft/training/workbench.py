@@ -24,7 +24,8 @@ from autoft.core.shelf import Shelf
 from autoft.data import Dataset
 from autoft.tasks import Classification, Inputs, Network, get_task
 from autoft.tasks.inference import forward_all
-from autoft.training.execution import Execution, choose_execution, default_threads, likeness, versions
+from autoft.training.depthwise import quicken
+from autoft.training.execution import Execution, choose_execution, default_threads, learns, likeness, versions
 from autoft.training.finetune.adapters import install_adapters
 from autoft.training.group import ALONE, Group
 from autoft.training.measuring import measured
@@ -114,7 +115,7 @@ class Workbench:
         heartbeat()
         torch.manual_seed(config.seed)
         peak = Peak(execution.device)
-        backbone = warm.backbone(config.recipe["backbone"])
+        backbone = warm.backbone(config.recipe["backbone"], learns=learns(config))
         _check_weights(config, backbone)
         head = task.build_head(backbone.num_features, len(dataset.labels), config.recipe, seed=config.seed)
         network = Network(backbone.module, head)
@@ -123,6 +124,8 @@ class Workbench:
         network = network.to(execution.torch_device)
         if execution.channels_last:
             network = network.to(memory_format=torch.channels_last)
+        if execution.device == "cpu":
+            quicken(network)
         chooses = policy.measures and not config.execution
         if chooses:
             execution = measured(execution, network, config, backbone.preprocessing, heartbeat=heartbeat)

@@ -1,11 +1,14 @@
 """What a warm worker does once: the second trial of a network is opened without measuring or reading again."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from autoft.core.configs import TrialConfig
+from autoft.core.storage import Store
 from autoft.data import Dataset
 from autoft.training.warm import WarmCache
 from autoft.training.workbench import Workbench
+from autoft.training.worker import open_trial
 
 Make = Callable[..., TrialConfig]
 
@@ -17,3 +20,35 @@ def test_inputs_are_built_once_for_a_backbone(make_config: Make, colours: Datase
     assert first.network is not second.network
     other = make_config(backbone={"name": "timm:test_resnet", "weights": "none", "input_size": 64})
     assert Workbench.set_up(other, colours, warm=warm).inputs is not first.inputs
+
+
+def test_trials_that_leave_the_backbone_as_it_is_share_its_memory_and_others_do_not(
+    make_config: Make, colours: Dataset
+) -> None:
+    warm = WarmCache()
+
+    def opened(mode: str) -> Workbench:
+        return Workbench.set_up(make_config(finetune={"mode": mode}), colours, warm=warm)
+
+    heads, full = [opened("head"), opened("head")], opened("full")
+    places = [[one.data_ptr() for one in bench.backbone.module.parameters()] for bench in (*heads, full)]
+    # A kernel that lies in another order for a layout of its own is a copy.
+    shared = [one for one in places[0] if one in places[1]]
+    assert len(shared) > len(places[0]) / 2
+    assert not set(places[2]) & set(places[0])
+    heads[0].backbone.module.requires_grad_(requires_grad=False)
+    assert all(one.requires_grad for one in full.backbone.module.parameters())
+    assert all(one.requires_grad for one in opened("full").backbone.module.parameters())
+
+
+def test_a_trial_of_a_head_changes_nothing_for_those_after_it(
+    make_config: Make, colours: Dataset, tmp_path: Path
+) -> None:
+    def trained(warm: WarmCache, name: str, mode: str) -> str | None:
+        config = make_config(finetune={"mode": mode})
+        return open_trial(config, colours, store=Store.open(tmp_path / name), warm=warm).run_epoch().weights_sha256
+
+    warm = WarmCache()
+    first = [trained(warm, f"warm {number}", mode) for number, mode in enumerate(("head", "full", "head", "full"))]
+    fresh = [trained(WarmCache(), f"fresh {mode}", mode) for mode in ("head", "full")]
+    assert first == [*fresh, *fresh]
