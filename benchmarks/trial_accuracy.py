@@ -6,6 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import torch
+
 from autoft.core.jsonable import Json
 from benchmarks.trial_sets import make_task, open_task
 
@@ -15,11 +17,14 @@ def measure_accuracy(
 ) -> Json:
     """Return, by kind and loop, the test accuracies of all seeds, their mean and their deviation."""
     found: Json = {"epochs": epochs, "rows": {kind: dict(splits) for kind, splits in rows.items()}}
+    loops = {"plain": _plain, "autoft": _autoft}
+    if torch.cpu.get_capabilities().get("amx_bf16"):
+        loops["autoft, bfloat16"] = _autoft_in_bfloat16
     for kind, splits in rows.items():
         make_task(kind, data, folder / kind, num_rows=splits)
         found[kind] = {
-            "plain": _summary([_apart(_plain, kind, folder / kind, epochs, seed) for seed in range(seeds)]),
-            "autoft": _summary([_apart(_autoft, kind, folder / kind, epochs, seed) for seed in range(seeds)]),
+            name: _summary([_apart(loop, kind, folder / kind, epochs, seed) for seed in range(seeds)])
+            for name, loop in loops.items()
         }
         print(kind, found[kind], flush=True)
     return found
@@ -45,9 +50,17 @@ def _plain(kind: str, folder: Path, epochs: int, seed: int) -> float:
 
 
 def _autoft(kind: str, folder: Path, epochs: int, seed: int) -> float:
+    return _accuracy_in("float32", kind, folder, epochs, seed)
+
+
+def _autoft_in_bfloat16(kind: str, folder: Path, epochs: int, seed: int) -> float:
+    return _accuracy_in("bfloat16", kind, folder, epochs, seed)
+
+
+def _accuracy_in(dtype: str, kind: str, folder: Path, epochs: int, seed: int) -> float:
     from benchmarks.trial_sides import SIDES
 
-    side = SIDES["autoft", kind](open_task(kind, folder), epochs=epochs, seed=seed)
+    side = SIDES["autoft", kind](open_task(kind, folder), epochs=epochs, seed=seed, execution={"dtype": dtype})
     for _ in range(epochs):
         side.epoch()
     return float(side.accuracy())
