@@ -30,7 +30,7 @@ def forward_all(
 
     Args:
         forward: The module itself, or a method of it.
-        module: Put into evaluation mode for the pass, and back after it.
+        module: Put into evaluation mode for the pass, and each of its parts back after it.
         inputs: Encoded the rows.
         encoded: What `inputs.encode` returned.
         num_rows: Rows that are encoded, at least 1.
@@ -42,7 +42,7 @@ def forward_all(
         autocast: The context of the pass.
         heartbeat: Called after each batch.
     """
-    was_training = module.training
+    was_training, modes = module.training, [(part, part.training) for part in module.modules()]
     # LeViT and its like keep biases of an evaluation until they train; an average of weights never does.
     module.train()
     module.eval()
@@ -63,6 +63,8 @@ def forward_all(
         if heartbeat is not None:
             heartbeat()
     module.train(was_training)
+    for part, mode in modes:
+        part.training = mode
     if results is None:
         raise ValueError("There are no rows.")
     return results.cpu()

@@ -24,7 +24,7 @@ from autoft.core.jsonable import Json
 from autoft.core.notebook import alone, read_note, write_note
 from autoft.training.depthwise import compile_graph
 from autoft.training.execution import Execution, learns, likeness
-from autoft.training.measuring import noted_seconds
+from autoft.training.measuring import PASSES, noted_seconds
 from autoft.training.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def compile_note(config: TrialConfig, execution: Execution) -> Json:
 
     That is `failed`, a sentence; or numbers: `speedup`, `cold_seconds` and, from the second time on, `warm_seconds`.
     """
-    note = read_note("compile", _key(config, execution)) or {}
+    note = read_note("compile", compile_key(config, execution)) or {}
     is_sound = "failed" in note or all(isinstance(value, float) and value > 0 for value in note.values())
     return note if is_sound else {}
 
@@ -145,7 +145,7 @@ def compile_training(
         execution: How it runs.
         measures: Whether the gain is measured, if it is not known here, and decides.
     """
-    key = _key(config, execution)
+    key = compile_key(config, execution)
     with alone("compile", key, waits=not measures) as is_alone:
         if not is_alone:
             _log.info("Another worker compiles this network now: this trial goes on without.")
@@ -176,8 +176,9 @@ def compile_training(
         return forward if note["speedup"] >= WORTH else None
 
 
-def _key(config: TrialConfig, execution: Execution) -> Json:
-    return {**likeness(config, execution), "dtype": execution.dtype}
+def compile_key(config: TrialConfig, execution: Execution) -> Json:
+    """Return the key of the note on compiling networks like a trial's."""
+    return {**likeness(config, execution), "dtype": execution.dtype, "passes": PASSES}
 
 
 def is_own(folder: Path) -> bool:

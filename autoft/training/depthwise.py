@@ -161,18 +161,18 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
 class _Quick:
     """Comes before the class of a convolution."""
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         is_eager = not torch.compiler.is_compiling()
         if is_eager and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
             with _InBfloat16():
-                return super().forward(*inputs)  # type: ignore[misc,no-any-return]
-        return super().forward(*inputs)  # type: ignore[misc,no-any-return]
+                return super().forward(*inputs, **named)  # type: ignore[misc,no-any-return]
+        return super().forward(*inputs, **named)  # type: ignore[misc,no-any-return]
 
 
 def quicken(network: nn.Module) -> None:
     """Let the depthwise convolutions of a network that computes on a processor learn by the gradients of this module.
 
-    That concerns bfloat16 alone; passes that are compiled, `compile_graph` provides for.
+    That concerns bfloat16 alone; passes that are compiled, `compile_graph` provides for. It can be copied, not pickled.
     """
     for part in network.modules():
         if isinstance(part, nn.Conv2d) and part.groups == part.in_channels == part.out_channels > 1:

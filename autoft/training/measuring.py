@@ -29,7 +29,7 @@ Seconds = dict[Dtype, float]
 """Of a row, by dtype."""
 SECONDS_TO_TURN_A_WEIGHT = 4e-9
 """Into bfloat16, and its gradient back, on a processor: some 12 bytes through its memory."""
-_PASSES = 2
+PASSES = 2
 """Raise it where passes come to take another time: what was noted before does not count then."""
 _TOKENS = 32
 """Of a text in a batch, at most; texts of padded batches are seldom longer."""
@@ -70,7 +70,7 @@ def measured(
 
 def dtype_key(config: TrialConfig, execution: Execution) -> Json:
     """Return the key of the note: modes of fine-tuning that train a backbone at all count alike."""
-    return {**likeness(config, execution), "mode": "trained" if learns(config) else "frozen", "passes": _PASSES}
+    return {**likeness(config, execution), "mode": "trained" if learns(config) else "frozen", "passes": PASSES}
 
 
 def fastest(seconds: Seconds) -> Dtype:

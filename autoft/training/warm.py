@@ -41,7 +41,8 @@ class WarmCache:
 
         Args:
             config: A recipe's section.
-            learns: Whether the trial may write into its parameters; if not, all copies have the same memory.
+            learns: Whether its layers learn; if not, copies have the memory of their parameters in common, but for what
+                goes to another layout or device.
         """
         key = digest(config)
         if key not in self._backbones:
@@ -50,8 +51,8 @@ class WarmCache:
         while len(self._backbones) > MAX_BACKBONES:
             self._inputs.pop(self._backbones.popitem(last=False)[0], None)
         kept = self._backbones[key]
-        parameters = () if learns else kept.module.parameters()
-        return copy.deepcopy(kept, {id(one): nn.Parameter(one.detach(), one.requires_grad) for one in parameters})
+        still = [] if learns else [one for _, parameters in kept.layer_groups for one in parameters]
+        return copy.deepcopy(kept, {id(one): nn.Parameter(one.detach(), one.requires_grad) for one in still})
 
     def inputs(self, config: Json, preprocessing: Json) -> Inputs:
         """Return the inputs of the backbone that `config` names: reading a tokenizer takes as long as an update."""

@@ -16,8 +16,16 @@ from autoft.core.jsonable import Json, canonical_json
 from autoft.core.notebook import write_note
 from autoft.core.storage import Store
 from autoft.data import Dataset
-from autoft.training.compiling import Forward, can_compile, compile_note, compile_training, has_compiler, is_own, pays
-from autoft.training.execution import likeness
+from autoft.training.compiling import (
+    Forward,
+    can_compile,
+    compile_key,
+    compile_note,
+    compile_training,
+    has_compiler,
+    is_own,
+    pays,
+)
 from autoft.training.loop import Trial
 from autoft.training.measuring import dtype_key
 from autoft.training.warm import WarmCache
@@ -125,7 +133,7 @@ def test_a_compilation_that_fails_is_said_and_remembered(
 def test_a_foreign_note_says_nothing(make_config: Make, colours: Dataset, found: Json) -> None:
     config = make_config()
     execution = Workbench.set_up(config, colours, warm=WarmCache()).execution
-    write_note("compile", {**likeness(config, execution), "dtype": execution.dtype}, found)
+    write_note("compile", compile_key(config, execution), found)
     assert compile_note(config, execution) == {}
 
 
@@ -143,7 +151,7 @@ def test_a_worker_trains_on_while_another_compiles_the_same(
 ) -> None:
     config = make_config()
     execution = Workbench.set_up(config, colours, warm=WarmCache()).execution
-    key = canonical_json({**likeness(config, execution), "dtype": execution.dtype})
+    key = canonical_json(compile_key(config, execution))
     with subprocess.Popen([sys.executable, "-c", HOLDING, key], stdin=PIPE, stdout=PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
@@ -164,11 +172,11 @@ def test_a_compiled_trial_says_so_learns_the_same_and_is_reproduced_to_the_digit
     config = make_config(epochs=1, batch_size=7, augmentation={"name": "flip"}, optimizer={"name": "sgd", "lr": 0.01})
     eager = opened(config, "eager")
     assert eager.config.execution["compile"] is False
-    key = likeness(config, eager.bench.execution)
+    key = compile_key(config, eager.bench.execution)
     write_note(
         "dtype", dtype_key(config, eager.bench.execution), {"seconds_per_row": {"float32": 10.0, "bfloat16": 20.0}}
     )
-    write_note("compile", {**key, "dtype": "float32"}, {**KNOWN, "warm_seconds": 1e-9})
+    write_note("compile", key, {**KNOWN, "warm_seconds": 1e-9})
     compiled = opened(config, "compiled", ExecutionPolicy(measures=True, trainings=math.inf))
     assert compiled.config.execution["compile"] is True
     before = [trial.bench.network.state_dict() for trial in (eager, compiled)]

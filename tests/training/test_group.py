@@ -52,6 +52,7 @@ CASES: dict[str, Json] = {
     },
     "lora": {"backbone": VIT, "finetune": {"mode": "lora", "rank": 2, "dropout": 0.0}, **STILL},
     "head": {"backbone": VIT, "finetune": {"mode": "head"}, **STILL},
+    "head, batch norms": {"backbone": BATCH_NORMS, "finetune": {"mode": "head"}, **STILL},
     "head, augmented": {"backbone": VIT, "finetune": {"mode": "head"}, "augmentation": {"name": "flip"}},
     "frozen once": {"backbone": VIT, "finetune": {"mode": "partial", "frozen_groups": 4}, **STILL},
     "gradual": {"backbone": VIT, "finetune": {"mode": "gradual"}, **STILL},
@@ -100,7 +101,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
                 seed=3,
             )
             found[name] = {"config": config.to_json(), "data": str(prepared.path), "epochs": 1}
-    found["plain"]["epochs"] = 2
+    for name in ("plain", "head, batch norms"):
+        found[name]["epochs"] = 2
     # As one process alone would choose it; of texts, also one whose processor computes in bfloat16, which rounds more.
     for name in ("frozen once", *TEXT_CASES):
         settings = {"frozen_once": True} if name == "frozen once" else {"dtype": "float32"}
@@ -114,7 +116,14 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
 Shown = tuple[Json, dict[str, Tensor]]
 
 
-QUICK = ("plain", "accumulated, mixed, clipped", "layer norms, weighted", "mixed embeddings", *OTHERS)
+QUICK = (
+    "plain",
+    "head, batch norms",
+    "accumulated, mixed, clipped",
+    "layer norms, weighted",
+    "mixed embeddings",
+    *OTHERS,
+)
 """What the fast tests train; the processes that train the others are slow."""
 
 

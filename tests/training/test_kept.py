@@ -286,7 +286,7 @@ def test_states_that_memory_does_not_hold_at_once_are_computed_in_fewer_rows(
             torch.empty(1 << 50, dtype=torch.uint8)  # torch's allocator refuses it.
 
     tight = WarmCache()
-    tight.backbone(make().recipe["backbone"])
+    tight.backbone(make().recipe["backbone"], learns=True)
     (kept,) = tight._backbones.values()
     kept.module.get_submodule("encoder.encoder.layer.0").register_forward_pre_hook(refuse)
     fewer, whole = open_here(make(), "fewer", warm=tight), open_here(make(), "whole", warm=WarmCache())

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import nn
+
+from autoft.backbones.layers import batch_norms
 from autoft.core.configs import TrialConfig
 from autoft.core.storage import Store
 from autoft.data import Dataset
@@ -44,11 +47,33 @@ def test_trials_that_leave_the_backbone_as_it_is_share_its_memory_and_others_do_
 def test_a_trial_of_a_head_changes_nothing_for_those_after_it(
     make_config: Make, colours: Dataset, tmp_path: Path
 ) -> None:
+    backbone = {"name": "timm:test_resnet", "weights": "none", "input_size": 96, "pooling": "attention"}
+
     def trained(warm: WarmCache, name: str, mode: str) -> str | None:
-        config = make_config(finetune={"mode": mode})
+        config = make_config(backbone=backbone, finetune={"mode": mode})
         return open_trial(config, colours, store=Store.open(tmp_path / name), warm=warm).run_epoch().weights_sha256
 
     warm = WarmCache()
     first = [trained(warm, f"warm {number}", mode) for number, mode in enumerate(("head", "full", "head", "full"))]
     fresh = [trained(WarmCache(), f"fresh {mode}", mode) for mode in ("head", "full")]
     assert first == [*fresh, *fresh]
+
+
+def test_the_convolutions_of_a_network_on_a_processor_learn_fast_in_bfloat16(
+    make_config: Make, colours: Dataset
+) -> None:
+    config = make_config(backbone={"name": "timm:test_efficientnet", "weights": "none", "input_size": 32})
+    network = Workbench.set_up(config, colours, warm=WarmCache()).network
+    depthwise = [part for part in network.modules() if isinstance(part, nn.Conv2d) and part.groups > 1]
+    assert depthwise
+    assert all(type(part).__mro__[1].__module__ == "autoft.training.depthwise" for part in depthwise)
+
+
+def test_features_leave_a_frozen_backbone_in_evaluation_mode(make_config: Make, colours: Dataset) -> None:
+    bench = Workbench.set_up(make_config(finetune={"mode": "head"}), colours, warm=WarmCache())
+    bench.network.train()
+    bench.backbone.module.eval()
+    bench.frozen_features("val")
+    assert bench.network.training
+    assert batch_norms(bench.network)
+    assert not any(part.training for part in bench.backbone.module.modules())
