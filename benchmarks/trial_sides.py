@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoft.core.configs import ExecutionPolicy
 from autoft.core.freed import keep_freed_memory
 from autoft.core.jsonable import Json
 from autoft.core.storage import Store
@@ -160,18 +161,27 @@ class ExpertImage(Expert):
 class Autoft:
     """A trial of autoft, opened as its workers do.
 
-    `execution` replaces what it would choose of it, `sections` those of the space. Its epochs validate and save beside
+    `execution` replaces what it would choose of it, by rules or by what it `measures`, and `sections` those of the
+    space. Its epochs validate and save beside
     the training, whose seconds `spent` says.
     """
 
     def __init__(
-        self, task: Task, *, epochs: int, execution: Json | None = None, seed: int = 0, sections: Json | None = None
+        self,
+        task: Task,
+        *,
+        epochs: int,
+        execution: Json | None = None,
+        measures: bool = False,
+        seed: int = 0,
+        sections: Json | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="autoft-speed-")
         store = Store.open(self._folder.name)
         config = task.config(epochs=epochs, seed=seed, **(sections or {}))
         if execution is not None:
-            chosen = open_trial(config, task.dataset, store=store).config.execution
+            policy = ExecutionPolicy(measures=measures)
+            chosen = open_trial(config, task.dataset, store=store, policy=policy).config.execution
             config = config.replace(execution=chosen | {k: v for k, v in execution.items() if k in chosen})
         self._trial = cast(Trial, open_trial(config, task.dataset, store=store))
         self._num_rows = task.dataset.num_rows("train")

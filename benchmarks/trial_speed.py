@@ -77,6 +77,18 @@ QUICK = Size(
 )
 
 
+WHAT = {
+    "vs_naive": "rows per second of the processor, one thread, the tutorial's loop in float32; of pictures in "
+    "the dtype that a search takes here which measures, `measured_dtype`; a search of one trial at a time does not",
+    "vs_expert": "rows per second of training by the clock: a trial that a search trains on Ray, beside the "
+    "expert's loop before and after it; each side's first epoch left out",
+    "partial_vs_uncached": "rows per second of training by the processor: MiniLM with the first 5 of its 7 "
+    "layer groups frozen, which ran once over the rows before, or run in every pass",
+    "other_share": "data, checkpoint and wait, of all seconds of the trial under Ray, its set-up and first "
+    "epoch included; validation is in evaluation_share",
+}
+
+
 def measure_rounds(kind: str, folder: Path, size: Size) -> Json:
     """Return the loops of one kind side by side."""
     import torch
@@ -134,6 +146,9 @@ def measure_ray(kind: str, folder: Path, size: Size, rounds: Json) -> Json:
     epochs, num_rows = size.ray_epochs, size.rows[kind]["train"]
     timings, execution = searched(kind, folder, epochs=epochs, seed=0)
     bfloat16, compiled = execution["dtype"] == "bfloat16", execution.get("compile", False)
+    spec = Spec(name="autoft", kind=kind, folder=folder, settings={"epochs": epochs, "execution": {}, "measures": True})
+    with Child(spec) as child:
+        measured = child.execution()
     reached = {name: one["cpu"] for name, one in rounds.get("rows_per_second", {}).items()}
     if "expert" in reached:
         bfloat16 = reached.get("expert, bfloat16", 0) > reached["expert"]
@@ -158,6 +173,7 @@ def measure_ray(kind: str, folder: Path, size: Size, rounds: Json) -> Json:
         "ratios": [round(one, 3) for one in ratios],
         "rows_per_second": rates,
         "execution": execution,
+        "measured_dtype": measured["dtype"],
         "seconds": parts,
         "other_share": round((parts["data"] + parts["checkpoint"] + parts["wait"]) / whole, 4),
         "evaluation_share": round(parts["evaluate"] / whole, 4),
@@ -222,34 +238,25 @@ def measure(data: Path, folder: Path, size: Size) -> Json:
     found["heads"] = measure_heads(folder / "text", size)
     found["partial"] = measure_partial(folder / "text", rounds=size.rounds)
     found["load_average"].append(os.getloadavg()[0])
-    text, image = found["text"]["ratios"], found["image"]["ratios"]
-    taken = "autoft, bfloat16" if found["image"]["under_ray"]["execution"]["dtype"] == "bfloat16" else "autoft"
     return {
-        "text_vs_naive": text["autoft / naive"],
-        "text_vs_naive_bf16": text.get("autoft, bfloat16 / naive"),
-        "image_vs_naive": image[f"{taken} / naive"],
-        "image_vs_naive_compiled": image.get(f"{taken}, compiled / naive"),
-        **under_ray(found),
+        **figures(found),
         "heads_vs_serial": found["heads"]["ratio"],
         "partial_vs_uncached": found["partial"]["ratio"],
-        "what": {
-            "vs_naive": "rows per second of the processor, one thread, the tutorial's loop in float32; of pictures in "
-            "the dtype that a search takes here, which `under_ray` says",
-            "vs_expert": "rows per second of training by the clock: a trial that a search trains on Ray, beside the "
-            "expert's loop before and after it; each side's first epoch left out",
-            "partial_vs_uncached": "rows per second of training by the processor: MiniLM with the first 5 of its 7 "
-            "layer groups frozen, which ran once over the rows before, or run in every pass",
-            "other_share": "data, checkpoint and wait, of all seconds of the trial under Ray, its set-up and first "
-            "epoch included; validation is in evaluation_share",
-        },
+        "what": WHAT,
         "minutes": round((time.time() - began) / 60, 1),
         "measured": found,
     }
 
 
-def under_ray(found: Json) -> Json:
-    """Return the figures of the trials that searches trained, by their keys in the file."""
+def figures(found: Json) -> Json:
+    """Return the figures of the rounds and of the trials that searches trained, by their keys in the file."""
+    text, image = found["text"].get("ratios", {}), found["image"].get("ratios", {})
+    taken = "autoft, bfloat16" if found["image"]["under_ray"]["measured_dtype"] == "bfloat16" else "autoft"
     return {
+        "text_vs_naive": text.get("autoft / naive"),
+        "text_vs_naive_bf16": text.get("autoft, bfloat16 / naive"),
+        "image_vs_naive": image.get(f"{taken} / naive"),
+        "image_vs_naive_compiled": image.get(f"{taken}, compiled / naive"),
         "text_vs_expert": found["text"]["under_ray"]["ratio"],
         "image_vs_expert": found["image"]["under_ray"]["ratio"],
         "other_share": max(found[kind]["under_ray"]["other_share"] for kind in ("text", "image")),
@@ -264,7 +271,7 @@ def measure_again_under_ray(data: Path, folder: Path, size: Size, known: Json) -
         rounds = measured.get(kind, {})
         measured[kind] = rounds | {"under_ray": measure_ray(kind, folder / kind, size, rounds)}
         _say(f"{kind}: under Ray {measured[kind]['under_ray']}")
-    return {**known, **under_ray(measured), "measured": measured}
+    return {**known, **figures(measured), "what": WHAT, "measured": measured}
 
 
 def _say(line: str) -> None:

@@ -22,8 +22,8 @@ from autoft.training.memory import is_out_of_memory
 
 MARGIN = 1.2
 """How much faster bfloat16 must be: less is not worth its rounding, nor told from the noise of a busy machine."""
-BUDGET_SECONDS = 0.4
-"""About what the passes with several rows may take; of a slow network that is two rows, once."""
+BUDGET_SECONDS = 0.6
+"""About what a pass with several rows in each dtype may take; there are two at least, of two rows at least."""
 DTYPES: tuple[Dtype, Dtype] = ("float32", "bfloat16")
 Seconds = dict[Dtype, float]
 """Of a row, by dtype."""
@@ -124,11 +124,13 @@ def _compared(seconds: Callable[[Dtype, int], float], num_rows: int, turning: fl
     one = {dtype: seconds(dtype, 1) for dtype in DTYPES}
     if one["bfloat16"] - turning > one["float32"]:
         return one
-    rows = max(2, min(num_rows, int(BUDGET_SECONDS / (2 * sum(one.values())))))
+    rows = max(2, min(num_rows, int(BUDGET_SECONDS / sum(one.values()))))
     many: Seconds = {}
-    started = time.perf_counter()
+    started, rounds = time.perf_counter(), 0
     try:
-        while not many or time.perf_counter() - started < BUDGET_SECONDS:
+        # The first pass of so many rows builds kernels of its own.
+        while rounds < 2 or time.perf_counter() - started < BUDGET_SECONDS:
+            rounds += 1
             for dtype in DTYPES:
                 many[dtype] = min(seconds(dtype, rows), many.get(dtype, math.inf))
                 one[dtype] = min(seconds(dtype, 1), one[dtype]) if len(many) > 1 else one[dtype]
