@@ -20,8 +20,8 @@ class Rewriter:
     """Writes one large file of a store again and again.
 
     As `Store.write` does. On a local disk the version before the last is kept beside it, without a name that anybody
-    reads, and the next is written into it: its room on the disk is there already, and its pages in the cache. It goes
-    with this object; what a kill leaves, `Store.sweep` removes.
+    reads, and the next is written into it: its room on the disk is there already, and in the page cache unless it goes
+    past that. It goes with this object; what a kill leaves, `Store.sweep` removes.
     """
 
     def __init__(self, store: Store, name: str, *, durable: bool = False) -> None:
